@@ -1,0 +1,1 @@
+"""Knows OpenClaw: ports, paths, environment, exit codes, config file, probe answers. Pure."""

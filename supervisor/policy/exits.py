@@ -1,0 +1,185 @@
+"""An exit has a cause, and the cause decides what comes next (DESIGN.md §3, the table of causes)."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from supervisor.openclaw import exits as code
+from supervisor.policy import backoff
+from supervisor.policy.definition import Restart
+from supervisor.policy.messages import Action, Cause, Exited, Obstacle, Sweep, Watch
+from supervisor.policy.state import (
+    Backoff,
+    Blocked,
+    Child,
+    Failed,
+    Handoff,
+    Hung,
+    LastExit,
+    Life,
+    Queued,
+    State,
+    Stopped,
+    Stopping,
+    ready_seconds,
+)
+
+SIGTERM = 15
+CONTEST_TERMS = 3
+CONTEST_WINDOW_S = 300.0
+
+Step = tuple[Child, tuple[Action, ...]]
+
+
+def judge(child: Child, life: Life, event: Exited) -> Cause:
+    """Why the life ended: what we had done, what the machine showed right after, and only then what the gateway said."""
+    if isinstance(child.state, Stopping):
+        return Cause.ASKED
+    if isinstance(child.state, Hung):
+        return Cause.HUNG
+    if event.obstacle is not None and (life.started is None or event.obstacle.cause is Cause.MISSING):
+        return event.obstacle.cause
+    elsewhere = _terminated_by_another(event) or (event.code == code.OK and life.started is not None and child.terms)
+    if elsewhere and len(child.terms) + 1 >= CONTEST_TERMS:
+        return Cause.CONTESTED
+    if event.code == code.OK and life.started is not None and child.handoff is None:
+        return Cause.HANDOFF
+    if event.code == code.FAILURE and event.upgraded:
+        return Cause.UPGRADED
+    if event.code == code.CONFIG:
+        return Cause.CONFIG
+    return Cause.CRASH
+
+
+def ended(child: Child, life: Life, event: Exited, now: float) -> Step:
+    """The child after its life is over, whatever the reason."""
+    child = replace(child, terms=tuple(at for at in child.terms if now - at < CONTEST_WINDOW_S))
+    cause = judge(child, life, event)
+    ready_s = ready_seconds(child, now)
+    if _terminated_by_another(event) and cause not in (Cause.ASKED, Cause.HUNG):
+        child = replace(child, terms=(*child.terms, now))
+    child = replace(child, last_exit=LastExit(event.code, event.signal, cause, now, now - life.begun), warnings=())
+    child, state, watch = _next_state(child, life, event, cause, ready_s, now)
+    if not child.wanted or child.closing:
+        state, watch = Stopped(), ()
+    child = replace(child, state=state, since=now)
+    return child, (Sweep(child.name, life.number), *watch)
+
+
+def counted(child: Child, ready_s: float, now: float, *, unclean: bool = True) -> Child:
+    """The child with one more exit on its score and, where OpenClaw counts it too, one more unclean boot."""
+    rule = restart_rule(child)
+    boots = backoff.recent(child.boots, now, rule)
+    return replace(
+        child,
+        score=backoff.score_after(child.score, ready_s),
+        boots=(*boots, now) if unclean else boots,
+    )
+
+
+def wait(child: Child, ready_s: float, now: float, why: str) -> State:
+    """Backoff or, at the cap, failed: which is the same wait under a name that says that nobody should wait for it."""
+    rule = restart_rule(child)
+    delay = backoff.delay(child.score, ready_s, rule)
+    allowed = backoff.burst_over(child.boots, now, rule)
+    until = max(now + delay, allowed)
+    if until <= now:
+        return Queued(now)
+    if allowed > now + delay:
+        why = f"{why}; {_burst_text(rule)}"
+    rescue = child.definition is not None and child.definition.role == "rescue"
+    if delay >= rule.cap and not rescue:
+        return Failed(until, why)
+    return Backoff(until, why)
+
+
+def when_allowed(child: Child, now: float) -> State:
+    """A start that nobody waits for: its turn at once, unless OpenClaw's own breaker would trip."""
+    rule = restart_rule(child)
+    allowed = backoff.burst_over(child.boots, now, rule)
+    return Queued(now) if allowed <= now else Backoff(allowed, _burst_text(rule))
+
+
+def restart_rule(child: Child) -> Restart:
+    """The child's restart rule, or the defaults for one that was never readable."""
+    return child.definition.restart if child.definition is not None else Restart()
+
+
+def said(event: Exited) -> str:
+    """The exit status as a phrase."""
+    if event.signal is not None:
+        return f"killed by signal {event.signal}"
+    return "exit status unknown" if event.code is None else f"exit {event.code}"
+
+
+def contested(now: float, rule: Restart) -> Blocked:
+    """Somebody else keeps stopping it: fighting back would be a restart storm."""
+    obstacle = Obstacle(
+        what="contested",
+        cause=Cause.CONTESTED,
+        reason=f"{CONTEST_TERMS} SIGTERMs in five minutes that did not come from this supervisor",
+        mend="find what else manages this gateway (systemctl, pm2, crontab) and disable it, then: clawsup start",
+        key="contested",
+    )
+    return Blocked(obstacle, until=now + rule.cap)
+
+
+def _burst_text(rule: Restart) -> str:
+    return f"one more unclean boot than {rule.burst} in {rule.window:g} s makes OpenClaw switch its channels off"
+
+
+def _terminated_by_another(event: Exited) -> bool:
+    return event.signal == SIGTERM or event.code == code.SIGTERM_BY_SHELL
+
+
+def _next_state(
+    child: Child, life: Life, event: Exited, cause: Cause, ready_s: float, now: float
+) -> tuple[Child, State, tuple[Action, ...]]:
+    match cause:
+        case Cause.ASKED | Cause.UPGRADED:
+            return child, Queued(now), ()
+        case Cause.HANDOFF:
+            handoff = Handoff(life.number, life.pid or 0, now, child.score)
+            return replace(counted(child, ready_s, now, unclean=False), handoff=handoff), Queued(now), ()
+        case Cause.CRASH | Cause.HUNG | Cause.PARKED:
+            child = counted(child, ready_s, now)
+            return child, wait(child, ready_s, now, _why(child, cause, event)), ()
+        case Cause.CONTESTED:
+            child = counted(child, ready_s, now)
+            return child, contested(now, restart_rule(child)), ()
+        case Cause.CONFIG:
+            if life.started is not None:
+                child = counted(child, ready_s, now)
+            return _blocked(child, _config_obstacle(child, event))
+        case Cause.CONFLICT | Cause.MISSING:
+            return _blocked(child, event.obstacle or _config_obstacle(child, event))
+        case _:
+            assert_never(cause)
+
+
+def _blocked(child: Child, obstacle: Obstacle) -> tuple[Child, State, tuple[Action, ...]]:
+    return child, Blocked(obstacle), (Watch(child.name, obstacle),)
+
+
+def _why(child: Child, cause: Cause, event: Exited) -> str:
+    if cause is Cause.HUNG and isinstance(child.state, Hung):
+        return child.state.why
+    return said(event)
+
+
+def _config_obstacle(child: Child, event: Exited) -> Obstacle:
+    path = child.definition.config_path if child.definition is not None else "its config file"
+    if not event.config_key:
+        return Obstacle(
+            what="config",
+            cause=Cause.CONFIG,
+            reason=f"there is no {path}",
+            mend=f"clawsup exec {child.name} -- openclaw onboard",
+            key="",
+        )
+    return Obstacle(
+        what="config",
+        cause=Cause.CONFIG,
+        reason=f"OpenClaw refuses {path} (exit {event.code})",
+        mend=f"see clawsup logs {child.name}, then edit the file: the gateway starts by itself",
+        key=event.config_key,
+    )

@@ -1,0 +1,245 @@
+"""All children: route one event, decide whose turn it is to start or to stop, and tell the next deadline.
+
+The order of starting: the rescue first, and until it is started (or cannot start, or 60 s are over) nobody else; then main,
+then the rest, never more cold starts at once than the machine has cores, for three at once take each other's minute. The
+rescue itself waits for nobody. The order of stopping: all at once, the rescue when the others are down.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import assert_never
+
+from supervisor.policy import child as one
+from supervisor.policy import exits
+from supervisor.policy.definition import Definition
+from supervisor.policy.exits import Step
+from supervisor.policy.messages import (
+    Action,
+    Booted,
+    ChildEvent,
+    Event,
+    Finish,
+    Obstacle,
+    Reloaded,
+    Report,
+    ShutdownAsked,
+    Ticked,
+    Unwatch,
+    Watch,
+)
+from supervisor.policy.state import Blocked, Child, Queued, Starting, Stopped, life_of
+
+RESCUE_FIRST_S = 60.0
+# A start that takes longer than this is a slow one (a migration): it no longer keeps others from starting.
+COLD_START_S = 60.0
+RANK = {"rescue": 0, "main": 1, "extra": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The whole state of policy. `rescue_by` is the instant until which the others wait for the rescue, if they do."""
+
+    children: Mapping[str, Child] = field(default_factory=dict)
+    cores: int = 1
+    booted: bool = False
+    closing: bool = False
+    finished: bool = False
+    rescue_by: float | None = None
+
+
+Decision = tuple[Fleet, tuple[Action, ...]]
+
+
+def decide(fleet: Fleet, event: Event, now: float) -> Decision:
+    """The fleet after the event, and what to do about it: total, pure, the same for the same arguments."""
+    match event:
+        case Booted():
+            fleet, actions = _booted(fleet, event, now)
+        case Reloaded():
+            fleet, actions = _reloaded(fleet, event, now)
+        case ShutdownAsked():
+            fleet, actions = _shutdown(fleet, event, now)
+        case Ticked():
+            fleet, actions = _ticked(fleet, now)
+        case _:
+            fleet, actions = _routed(fleet, event, now)
+    fleet, turn = _stop_turn(fleet, now) if fleet.closing else _start_turn(fleet, now)
+    return fleet, (*actions, *turn)
+
+
+def wake_at(fleet: Fleet, now: float) -> float | None:
+    """The next instant at which time alone changes something, or None."""
+    deadlines = [at for child in fleet.children.values() if (at := one.wake_at(child)) is not None]
+    if any(isinstance(child.state, Queued) for child in fleet.children.values()):
+        deadlines += [starting.life.begun + COLD_START_S for starting in _cold(fleet, now)]
+        deadlines += [fleet.rescue_by] if fleet.rescue_by is not None else []
+    return min(deadlines, default=None)
+
+
+def in_order(children: Iterable[Child]) -> list[Child]:
+    """Rescue, mains, extras, each by name; one without a readable definition comes last."""
+    return sorted(children, key=lambda child: (RANK[child.definition.role] if child.definition else 3, child.name))
+
+
+def _routed(fleet: Fleet, event: ChildEvent, now: float) -> Decision:
+    child = fleet.children.get(event.name)
+    if child is None:
+        return fleet, (Report(event.name, f"{event.kind}: no gateway has this name"),)
+    after, actions = one.step(child, event, now)
+    return _with(fleet, after), actions
+
+
+def _ticked(fleet: Fleet, now: float) -> Decision:
+    actions: tuple[Action, ...] = ()
+    for child in fleet.children.values():
+        after, more = one.tick(child, now)
+        fleet, actions = _with(fleet, after), (*actions, *more)
+    return fleet, actions
+
+
+def _booted(fleet: Fleet, event: Booted, now: float) -> Decision:
+    actions: tuple[Action, ...] = ()
+    for child in in_order(fleet.children.values()):
+        after, more = _begun(child, event, now)
+        fleet, actions = _with(fleet, after), (*actions, *more)
+    return replace(fleet, booted=True, rescue_by=now + RESCUE_FIRST_S if event.first else None), actions
+
+
+def _begun(child: Child, event: Booted, now: float) -> Step:
+    """A child as a brain finds it: under a new keeper `enabled` counts again, and what is down and wanted starts anew."""
+    if event.first:
+        definition = child.pending or child.definition
+        enabled = definition is None or definition.enabled
+        child = replace(child, closing=False, wanted=enabled and not child.held and not child.orphaned)
+    if life_of(child.state) is not None:
+        return child, ()
+    if not child.wanted:
+        return replace(child, state=Stopped(), since=now), ()
+    if child.broken is not None:
+        return replace(child, state=Blocked(child.broken), since=now), ()
+    if isinstance(child.state, Blocked) and not event.first:
+        return child, (Watch(child.name, child.state.obstacle),)
+    if isinstance(child.state, Stopped) or event.first:
+        return replace(child, state=exits.when_allowed(child, now), since=now), ()
+    return child, ()
+
+
+def _reloaded(fleet: Fleet, event: Reloaded, now: float) -> Decision:
+    actions: tuple[Action, ...] = ()
+    broken = dict(event.roster.broken)
+    defined = {definition.name: definition for definition in event.roster.definitions}
+    for name, definition in defined.items():
+        child = fleet.children.get(name)
+        if child is None:
+            state = Queued(now) if definition.enabled and fleet.booted else Stopped()
+            child = Child(name, definition, state, now, wanted=definition.enabled)
+        else:
+            child, more = _redefined(child, definition, now)
+            actions = (*actions, *more)
+        fleet = _with(fleet, child)
+    for name, obstacle in broken.items():
+        child, more = _broken(fleet.children.get(name), name, obstacle, now)
+        fleet, actions = _with(fleet, child), (*actions, *more)
+    for child in list(fleet.children.values()):
+        if child.name in defined or child.name in broken:
+            continue
+        if life_of(child.state) is not None:
+            fleet = _with(fleet, replace(child, orphaned=True))
+        else:
+            actions = (*actions, Unwatch(child.name)) if isinstance(child.state, Blocked) else actions
+            fleet = replace(fleet, children={n: c for n, c in fleet.children.items() if n != child.name})
+    return fleet, actions
+
+
+def _redefined(child: Child, definition: Definition, now: float) -> Step:
+    """A definition that can be read: a living child takes it for its next life, one that is down at once."""
+    was_broken = child.broken is not None
+    child = replace(child, broken=None, orphaned=False)
+    if life_of(child.state) is not None:
+        changed = definition != child.definition
+        return replace(child, pending=definition if changed else None), ()
+    changed = definition != child.definition
+    child = replace(child, definition=definition, pending=None)
+    if isinstance(child.state, Blocked) and (changed or was_broken):
+        return replace(child, state=Queued(now), since=now), (Unwatch(child.name),)
+    return child, ()
+
+
+def _broken(child: Child | None, name: str, obstacle: Obstacle, now: float) -> Step:
+    """A definition that cannot be read: a living child keeps its last good one, one that is down is blocked."""
+    if child is not None and life_of(child.state) is not None:
+        return replace(child, broken=obstacle, orphaned=False), ()
+    if child is None:
+        child = Child(name, None, Stopped(), now)
+    child = replace(child, broken=obstacle, orphaned=False)
+    if not child.wanted:
+        return child, ()
+    return replace(child, state=Blocked(obstacle), since=now), (Unwatch(name),)
+
+
+def _start_turn(fleet: Fleet, now: float) -> Decision:
+    if not fleet.booted:
+        return fleet, ()
+    if fleet.rescue_by is not None and _rescue_is_done(fleet, now):
+        fleet = replace(fleet, rescue_by=None)
+    actions: tuple[Action, ...] = ()
+    for child in in_order(c for c in fleet.children.values() if isinstance(c.state, Queued)):
+        if not _is_rescue(child) and not _has_turn(fleet, child, now):
+            continue
+        after, more = one.start(child, now)
+        fleet, actions = _with(fleet, after), (*actions, *more)
+    return fleet, actions
+
+
+def _has_turn(fleet: Fleet, child: Child, now: float) -> bool:
+    urgent = isinstance(child.state, Queued) and child.state.urgent
+    if fleet.rescue_by is not None and not urgent:
+        return False
+    return len(_cold(fleet, now)) < max(1, fleet.cores)
+
+
+def _cold(fleet: Fleet, now: float) -> list[Starting]:
+    """The starts that still keep a core busy."""
+    starts = [child.state for child in fleet.children.values() if isinstance(child.state, Starting)]
+    return [start for start in starts if now - start.life.begun < COLD_START_S]
+
+
+def _rescue_is_done(fleet: Fleet, now: float) -> bool:
+    rescues = [child for child in fleet.children.values() if _is_rescue(child)]
+    waiting = [child for child in rescues if isinstance(child.state, Queued | Starting)]
+    return not waiting or (fleet.rescue_by is not None and now >= fleet.rescue_by)
+
+
+def _is_rescue(child: Child) -> bool:
+    definition = child.pending or child.definition
+    return definition is not None and definition.role == "rescue"
+
+
+def _shutdown(fleet: Fleet, event: ShutdownAsked, now: float) -> Decision:
+    """From now on nothing starts; `at_once`, nobody has a grace, the rescue not either."""
+    fleet = replace(fleet, closing=True, rescue_by=None)
+    actions: tuple[Action, ...] = ()
+    if event.at_once:
+        for child in fleet.children.values():
+            after, more = one.close(child, now, at_once=True)
+            fleet, actions = _with(fleet, after), (*actions, *more)
+    return fleet, actions
+
+
+def _stop_turn(fleet: Fleet, now: float) -> Decision:
+    actions: tuple[Action, ...] = ()
+    others_are_down = all(life_of(c.state) is None for c in fleet.children.values() if not _is_rescue(c))
+    for child in fleet.children.values():
+        if child.closing or (_is_rescue(child) and not others_are_down):
+            continue
+        after, more = one.close(child, now, at_once=False)
+        fleet, actions = _with(fleet, after), (*actions, *more)
+    if not fleet.finished and all(life_of(child.state) is None for child in fleet.children.values()):
+        return replace(fleet, finished=True), (*actions, Finish())
+    return fleet, actions
+
+
+def _with(fleet: Fleet, child: Child) -> Fleet:
+    if fleet.children.get(child.name) is child:
+        return fleet
+    return replace(fleet, children={**fleet.children, child.name: child})

@@ -1,0 +1,175 @@
+"""A decision as the journal and the state records keep it, and back.
+
+A journal can be replayed: each decision carries its event, the instant, the children it touched as they were before and
+after (their definitions stand once, where the roster was read), and the actions. Values of `env` are kept as hashes, so
+that no secret reaches the disk twice.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter
+
+from supervisor.policy.definition import Definition
+from supervisor.policy.fleet import Fleet, decide
+from supervisor.policy.messages import Action, Event, Probe, Probed, Reloaded, Roster
+from supervisor.policy.state import Child, Degraded, Ready, Starting
+
+Fields = dict[str, object]
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_ACTIONS: TypeAdapter[tuple[Action, ...]] = TypeAdapter(tuple[Action, ...])
+_CHILD: TypeAdapter[Child] = TypeAdapter(Child)
+_FLEET: TypeAdapter[Fleet] = TypeAdapter(Fleet)
+_BULKY = {"definition", "pending"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the journal, before it has a number and a date."""
+
+    event: str
+    gateway: str | None
+    fields: Fields
+
+
+def dump_child(child: Child) -> bytes:
+    """The child as its state record, secrets of its definition included: for a file that only its owner can read."""
+    return _CHILD.dump_json(child)
+
+
+def load_child(data: bytes) -> Child:
+    """The child of a state record; ValueError (pydantic's ValidationError is one) for anything else."""
+    return _CHILD.validate_json(data)
+
+
+def beginning(fleet: Fleet) -> Fields:
+    """The whole fleet, from which a replay starts."""
+    children = {name: _without_secrets(child) for name, child in fleet.children.items()}
+    return {"fleet": _FLEET.dump_python(replace(fleet, children=children), mode="json")}
+
+
+def lines(before: Fleet, event: Event, after: Fleet, actions: Sequence[Action], now: float) -> list[Line]:
+    """What the journal says about a decision: the decision itself, then one line for each child that entered a new state.
+
+    Empty for a probe that only leads to the next probe.
+    """
+    touched = [name for name, child in after.children.items() if before.children.get(name) is not child]
+    touched += [name for name in before.children if name not in after.children]
+    if not _is_noteworthy(before, event, after, actions, touched):
+        return []
+    gateway = getattr(event, "name", None)
+    changes = {
+        name: {"before": _brief(before.children.get(name)), "after": _brief(after.children.get(name))}
+        for name in touched
+    }
+    told = event if not isinstance(event, Reloaded) else replace(event, roster=_hashed(event.roster))
+    fields = _EVENT.dump_python(told, mode="json")
+    fields = {key: value for key, value in fields.items() if key not in ("name", "kind")}
+    decision = {
+        "now": now,
+        "changes": changes,
+        "fleet_before": _rest(before),
+        "actions": _ACTIONS.dump_python(tuple(actions), mode="json"),
+    }
+    first = Line(event.kind, gateway, {**fields, "decision": decision})
+    return [first, *(line for name in touched for line in _entered(before, after, name) if line.event != event.kind)]
+
+
+def replay(journal: Iterator[Mapping[str, object]]) -> Iterator[str]:
+    """Decide everything anew that a journal says was decided; yields one sentence for each difference.
+
+    Starts at the first `supervisor_started`. What the journal leaves out (probes without consequence) is taken from the
+    children as each line says they were before it.
+    """
+    fleet: Fleet | None = None
+    for line in journal:
+        if line["event"] == "supervisor_started":
+            fleet = _FLEET.validate_python(line["fleet"])
+        decision = line.get("decision")
+        if fleet is None or not isinstance(decision, Mapping):
+            continue
+        changes = decision["changes"]
+        fleet = _restored(fleet, decision["fleet_before"], {n: c["before"] for n, c in changes.items()})
+        fields = {k: v for k, v in line.items() if k not in ("seq", "at", "gateway", "event", "decision", "crc")}
+        named = {"name": line["gateway"]} if line["gateway"] is not None else {}
+        event = _EVENT.validate_python({**fields, **named, "kind": line["event"]})
+        fleet, actions = decide(fleet, event, decision["now"])
+        for name, change in changes.items():
+            if _brief(fleet.children.get(name)) != change["after"]:
+                yield f"seq {line['seq']}: {name} became {_brief(fleet.children.get(name))}, the journal says {change['after']}"
+        if _ACTIONS.dump_python(actions, mode="json") != decision["actions"]:
+            yield f"seq {line['seq']}: the actions are {actions}, the journal says {decision['actions']}"
+
+
+def _is_noteworthy(
+    before: Fleet, event: Event, after: Fleet, actions: Sequence[Action], touched: Sequence[str]
+) -> bool:
+    if not isinstance(event, Probed):
+        return bool(touched or actions) or before is not after
+    if any(not isinstance(action, Probe) for action in actions):
+        return True
+    return any(_bare(before.children.get(name)) != _bare(after.children.get(name)) for name in touched)
+
+
+def _bare(child: Child | None) -> Child | None:
+    """The child without what every probe changes."""
+    match child:
+        case Child(state=Ready() | Degraded() as state):
+            return replace(child, state=replace(state, asked=0.0))
+        case Child(state=Starting() as state):
+            return replace(child, state=replace(state, progress=0, progressed=0.0, detail=""))
+        case _:
+            return child
+
+
+def _entered(before: Fleet, after: Fleet, name: str) -> Iterator[Line]:
+    old, new = before.children.get(name), after.children.get(name)
+    if new is None or (old is not None and old.state.kind == new.state.kind):
+        return
+    if isinstance(new.state, Ready | Degraded) and old is not None and isinstance(old.state, Starting):
+        yield Line("started", name, {"life": new.state.life.number, "after_s": new.since - new.state.life.begun})
+    state = _CHILD.dump_python(new, mode="json", include={"state"})["state"]
+    if new.state.kind not in ("queued", "starting"):
+        yield Line(new.state.kind, name, {key: value for key, value in state.items() if key not in ("kind", "life")})
+
+
+def _brief(child: Child | None) -> object:
+    return None if child is None else _CHILD.dump_python(child, mode="json", exclude=_BULKY)
+
+
+def _rest(fleet: Fleet) -> object:
+    return _FLEET.dump_python(fleet, mode="json", exclude={"children"})
+
+
+def _restored(fleet: Fleet, rest: Mapping[str, object], befores: Mapping[str, object]) -> Fleet:
+    children = dict(fleet.children)
+    for name, brief in befores.items():
+        if not isinstance(brief, dict):
+            continue
+        known = children.get(name)
+        child = _CHILD.validate_python({**brief, "definition": None, "pending": None})
+        children[name] = replace(
+            child,
+            definition=known.definition if known else None,
+            pending=known.pending if known else None,
+        )
+    return replace(_FLEET.validate_python({**rest, "children": {}}), children=children)
+
+
+def _hashed(roster: Roster) -> Roster:
+    return replace(roster, definitions=tuple(_mask(definition) for definition in roster.definitions))
+
+
+def _without_secrets(child: Child) -> Child:
+    return replace(
+        child,
+        definition=_mask(child.definition) if child.definition else None,
+        pending=_mask(child.pending) if child.pending else None,
+    )
+
+
+def _mask(definition: Definition) -> Definition:
+    hashes = {key: f"sha256:{hashlib.sha256(value.encode()).hexdigest()[:16]}" for key, value in definition.env.items()}
+    return definition.model_copy(update={"env": hashes})
