@@ -1,0 +1,1 @@
+"""Acts. One door to the machine a file; never decides."""
