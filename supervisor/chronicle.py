@@ -1,0 +1,108 @@
+"""What outlives a brain, kept in one place: the journal, a state record for each child, and the line a person reads."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from loguru import logger
+
+from supervisor.host import processes
+from supervisor.host.journal import Journal
+from supervisor.host.records import Records
+from supervisor.policy import record
+from supervisor.policy.state import Child, Stopped
+
+# Decisions that must outlive a loss of power: what an operator asked for.
+DURABLE = frozenset({"stop_asked", "start_asked", "restart_asked"})
+# Lines that only repeat for a person what the next line says better.
+QUIET = frozenset({"probed", "ticked", "spawn_refused", "obstacle_changed", "booted", "handoff_answered"})
+_BOOT = "boot"
+
+
+class Chronicle:
+    """The memory of one state dir; `trouble` says why something cannot be written down, "" if all can."""
+
+    def __init__(self, state_dir: Path, children: Records) -> None:
+        self.journal = Journal(state_dir / "events.jsonl")
+        self._children = children
+        self._refused = ""
+
+    @property
+    def trouble(self) -> list[str]:
+        """Why something cannot be kept at present."""
+        return [text for text in (self.journal.trouble, self._refused) if text]
+
+    def note(self, lines: Sequence[record.Line]) -> None:
+        """Append to the journal, and say it on stderr."""
+        for line in lines:
+            self.journal.append(line.event, line.gateway, line.fields, durable=line.event in DURABLE)
+            if line.event not in QUIET:
+                logger.info(sentence(line))
+
+    def keep(self, child: Child) -> None:
+        """Replace the child's state record."""
+        self._refused = self._children.save(f"{child.name}.json", record.dump_child(child), durable=child.held)
+
+    def forget(self, name: str) -> None:
+        """Remove the state record of a child that is no more."""
+        self._children.remove(f"{name}.json")
+
+    def children(self, now: float) -> dict[str, Child]:
+        """The children as the last brain knew them; what cannot be read is set aside.
+
+        Instants of an earlier boot of the machine mean nothing, so after a boot only what has none is kept.
+        """
+        boot_id = processes.boot_id().encode()
+        same_boot = self._children.load(_BOOT) == boot_id
+        found: dict[str, Child] = {}
+        for name in self._children.names():
+            if not name.endswith(".json"):
+                continue
+            try:
+                child = record.load_child(self._children.load(name) or b"")
+            except ValueError:
+                self._children.set_aside(name)
+                continue
+            found[child.name] = child if same_boot else _after_boot(child, now)
+        if not same_boot:
+            self._children.save(_BOOT, boot_id, durable=False)
+        return found
+
+
+def speak() -> None:
+    """Let loguru write to stderr, one plain line each; a stderr that is closed or full is nobody's trouble."""
+    logger.remove()
+    logger.add(_write, format="{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {message}", level="INFO", catch=True)
+
+
+def sentence(line: record.Line) -> str:
+    """One journal line as a person reads it."""
+    shown = {key: value for key, value in line.fields.items() if key not in ("decision", "roster", "fleet")}
+    words = " ".join(f"{key}={_word(value)}" for key, value in shown.items() if value not in (None, "", [], False))
+    return f"{line.gateway or 'supervisor'}: {line.event} {words}".rstrip()
+
+
+def _word(value: object) -> str:
+    if isinstance(value, dict):
+        return repr(str(value.get("reason", value)))
+    return f"{value:.1f}" if isinstance(value, float) else str(value) if not isinstance(value, str) else repr(value)
+
+
+def _after_boot(child: Child, now: float) -> Child:
+    return Child(
+        child.name,
+        child.definition,
+        Stopped(),
+        now,
+        wanted=child.wanted,
+        held=child.held,
+        pending=child.pending,
+        score=child.score,
+        lives=child.lives,
+    )
+
+
+def _write(text: str) -> None:
+    with suppress(OSError, ValueError):
+        os.write(2, text.encode(errors="replace"))

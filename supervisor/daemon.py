@@ -1,0 +1,122 @@
+"""The brain's one loop: event in, decide, journal, publish, act.
+
+The order is raft's: a decision is in the journal and in the state records before any of its actions is performed, so a brain
+that dies at any point leaves behind what the next one needs. Nobody else decides, and nobody else owns the fleet.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import anyio
+
+from supervisor.policy import fleet as policy
+from supervisor.policy import record
+from supervisor.policy.definition import Definition
+from supervisor.policy.fleet import Fleet
+from supervisor.policy.messages import Action, Event, Report, Ticked
+from supervisor.policy.state import Child
+
+# More than this many events waiting means that something floods us; the oldest memory is still ours to give.
+INBOX = 100_000
+
+
+class Hands(Protocol):
+    """Performs actions; answers come back as events."""
+
+    def perform(self, action: Action, definition: Definition | None) -> None:
+        """Begin one action and return at once."""
+        ...
+
+
+class Memory(Protocol):
+    """Keeps what must outlive a brain. Never raises: trouble with a disk is told elsewhere."""
+
+    def note(self, lines: Sequence[record.Line]) -> None:
+        """Append to the journal."""
+        ...
+
+    def keep(self, child: Child) -> None:
+        """Replace the child's state record."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Remove the state record of a child that is no more."""
+        ...
+
+
+class Daemon:
+    """Owns the fleet. `beat` is called at least every `beat_s` s, by the loop itself: a loop that stands still is not alive."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        hands: Hands,
+        memory: Memory,
+        *,
+        beat: Callable[[], None] = lambda: None,
+        beat_s: float = math.inf,
+    ) -> None:
+        self.fleet = fleet
+        self._hands = hands
+        self._memory = memory
+        self._beat = beat
+        self._beat_s = beat_s
+        self._send, self._inbox = anyio.create_memory_object_stream[Event](INBOX)
+        self._changed = anyio.Event()
+
+    def post(self, event: Event) -> None:
+        """Put an event into the inbox; it is decided in its turn."""
+        self._send.send_nowait(event)
+
+    async def changed(self) -> None:
+        """Return after the next change of the fleet."""
+        await self._changed.wait()
+
+    async def run(self) -> None:
+        """Decide events until everything has stopped after a ShutdownAsked."""
+        while not self.fleet.finished:
+            self.decide(await self._next())
+            self._beat()
+
+    def decide(self, event: Event) -> None:
+        """One event, all the way."""
+        now = anyio.current_time()
+        before = self.fleet
+        after, actions = policy.decide(before, event, now)
+        lines = record.lines(before, event, after, actions, now)
+        self._memory.note(lines)
+        if lines:
+            self._keep(before, after)
+        self.fleet = after
+        if after is not before:
+            self._changed.set()
+            self._changed = anyio.Event()
+        for action in actions:
+            child = after.children.get(getattr(action, "name", ""))
+            self._hands.perform(action, child.definition if child else None)
+
+    def _keep(self, before: Fleet, after: Fleet) -> None:
+        for name, child in after.children.items():
+            if before.children.get(name) is not child:
+                self._memory.keep(child)
+        for name in before.children:
+            if name not in after.children:
+                self._memory.forget(name)
+
+    async def _next(self) -> Event:
+        """The next event, or Ticked when a deadline has passed; beats while it waits."""
+        while True:
+            now = anyio.current_time()
+            due = policy.wake_at(self.fleet, now)
+            due = math.inf if due is None else due
+            if now >= due:
+                return Ticked()
+            with anyio.move_on_at(min(due, now + self._beat_s)):
+                return await self._inbox.receive()
+            self._beat()
+
+
+def reports(actions: Sequence[Action]) -> list[str]:
+    """What policy wants said, as sentences."""
+    return [f"{action.name}: {action.text}" for action in actions if isinstance(action, Report)]

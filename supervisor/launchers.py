@@ -1,0 +1,134 @@
+"""Which launchers are usable, and what a child of theirs gets as its environment and its user."""
+
+import os
+import pwd
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from supervisor.host import processes
+from supervisor.openclaw import launch
+from supervisor.policy.definition import Definition
+from supervisor.policy.messages import Cause, Obstacle
+
+VERSION_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where this supervisor lives, and what a gateway may inherit from it; `own_dir` is where `clawsup` is installed."""
+
+    conf_dir: Path
+    state_dir: Path
+    own_dir: str
+    inherited: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """The machine is short of something; nobody's fault, and soon tried again."""
+
+    reason: str
+
+
+class Launchers:
+    """Which launchers are usable: judged by `COMMAND --version` alone, once for each identity of its files."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._usable: dict[tuple[str, ...], tuple[object, str]] = {}
+
+    def find(self, definition: Definition) -> str | None:
+        """The path that `command[0]` stands for on the supervisor's own PATH."""
+        path = launch.clean_path(self._place.inherited.get("PATH", os.defpath), [definition.state_dir])
+        found = shutil.which(os.path.expanduser(definition.command[0]), path=path)  # noqa: PTH111 - "" would become "."
+        return os.path.abspath(found) if found else None  # noqa: PTH100 - resolve() would leave the launcher's directory
+
+    def environment(
+        self, definition: Definition, launcher: str, extra: Mapping[str, str], token: str | None
+    ) -> dict[str, str]:
+        """The child's whole environment (INTERFACE.md §7)."""
+        inherited = dict(self._place.inherited)
+        inherited["PATH"] = launch.clean_path(inherited.get("PATH", os.defpath), [definition.state_dir])
+        account = account_of(definition)
+        return launch.environment(
+            definition,
+            inherited=inherited,
+            extra=extra,
+            launcher_dir=str(Path(launcher).parent),
+            own_dir=self._place.own_dir,
+            conf_dir=str(self._place.conf_dir),
+            state_dir=str(self._place.state_dir),
+            run_token=token,
+            account=account[0] if account else None,
+        )
+
+    def identity(self, definition: Definition, launcher: str, extra: Mapping[str, str]) -> object:
+        """What changes when the launcher, or the node it would find, is replaced."""
+        path = self.environment(definition, launcher, extra, None)["PATH"]
+        node = shutil.which("node", path=path)
+        return tuple(_file_identity(file) for file in (launcher, node) if file)
+
+    def refused(self, definition: Definition, found: processes.NotSpawned) -> Obstacle | Short:
+        """A spawn that did not come about, as what stands in the way."""
+        if found.shortage:
+            return Short(found.reason)
+        return _no_launcher(definition.command[0], f"cannot be run: {found.reason}", found.reason)
+
+    async def usable(self, definition: Definition, extra: Mapping[str, str]) -> str | Obstacle | Short:
+        """The launcher's path when `--version` works in the child's environment; known answers cost two stats."""
+        command = definition.command[0]
+        launcher = self.find(definition)
+        if launcher is None:
+            return _no_launcher(command, f"{command}: no such launcher", "not there")
+        identity = self.identity(definition, launcher, extra)
+        key = (launcher, *definition.command[1:], definition.user or "")
+        if self._usable.get(key, (None, ""))[0] == identity:
+            return launcher
+        account = account_of(definition)
+        result = await processes.run(
+            (launcher, *definition.command[1:], "--version"),
+            self.environment(definition, launcher, extra, None),
+            "/",
+            timeout_s=VERSION_TIMEOUT_S,
+            account=account[1] if account else None,
+        )
+        if isinstance(result, processes.NotSpawned):
+            return self.refused(definition, result)
+        if result.code != 0:
+            said = (result.output.strip().splitlines() or ["it said nothing"])[0][:200]
+            how = f"exit {result.code}" if result.code is not None else f"no answer in {VERSION_TIMEOUT_S:.0f} s"
+            return _no_launcher(command, f"{launcher} --version: {how}: {said}", f"{identity}")
+        self._usable[key] = (identity, result.output.strip())
+        return launcher
+
+
+def account_of(definition: Definition) -> tuple[launch.Account, processes.Account] | None:
+    """The user that `user =` names, for the environment and for the kernel; None when it is ours (or no longer exists)."""
+    if definition.user is None:
+        return None
+    try:
+        entry = pwd.getpwnam(definition.user)
+    except KeyError:
+        return None
+    if entry.pw_uid == os.geteuid():
+        return None
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
+    return (
+        launch.Account(entry.pw_name, entry.pw_dir, entry.pw_shell),
+        processes.Account(entry.pw_uid, entry.pw_gid, groups),
+    )
+
+
+def _file_identity(path: str) -> tuple[int, int, int, int]:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return (0, 0, 0, 0)
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _no_launcher(command: str, reason: str, key: str) -> Obstacle:
+    mend = f"install OpenClaw (clawsup up does), or set `command` to where {Path(command).name} is"
+    return Obstacle("launcher", Cause.MISSING, reason, mend, f"launcher {key}")
