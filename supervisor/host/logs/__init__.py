@@ -1,0 +1,1 @@
+"""Gateway output: `pump` moves it to disk, `rotation` keeps the files bounded, `reading` shows them."""
