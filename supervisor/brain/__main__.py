@@ -1,4 +1,4 @@
-"""The brain: puts doors, policy and loop together, adopts what lives, and runs until all has stopped or it dies."""
+"""Brings a brain to life: adopts what lives, serves the control socket, runs until all has stopped or it dies."""
 
 import argparse
 import os
@@ -11,17 +11,17 @@ from pathlib import Path
 import anyio
 from loguru import logger
 
-from supervisor.chronicle import Chronicle, speak
+from supervisor.brain.chronicle import Chronicle, speak
+from supervisor.brain.hands import Hands
+from supervisor.brain.identity import Identity, load
+from supervisor.brain.launchers import Place
+from supervisor.brain.overview import Overview
 from supervisor.control.server import serve
 from supervisor.daemon import Daemon
 from supervisor.errors import ClawsupError, DefinitionsUnusable
-from supervisor.hands import Hands
 from supervisor.host import definitions, locks
 from supervisor.host.line import Hello, Line
 from supervisor.host.records import Records, prepare_directory
-from supervisor.identity import Identity, load
-from supervisor.launchers import Place
-from supervisor.overview import Overview
 from supervisor.policy import record
 from supervisor.policy.definition import Definition
 from supervisor.policy.fleet import Fleet
@@ -90,7 +90,7 @@ class Brain:
         """Adopt every gateway of an earlier brain that lives, and learn how the others ended."""
         for child in list(self._daemon.fleet.children.values()):
             life = life_of(child.state)
-            number = life.number if life is not None else self._hands.living_life(child.name)
+            number = life.number if life is not None else self._hands.newest_life(child.name)
             if number is None or child.definition is None:
                 continue
             process = self._hands.adopt(child.name, number, child.definition)
@@ -157,6 +157,7 @@ class Brain:
         if now - self._beaten >= self._hello.silence_s / (BEATS + 1):
             self._beaten = now
             self._line.notify("WATCHDOG=1")
+            self._chronicle.tend(self._hands.logs)
 
     def _beginning(self) -> record.Line:
         fields = {"pid": os.getpid(), "keeper_pid": os.getppid(), "brains": self._hello.brains}

@@ -1,7 +1,7 @@
 """What outlives a brain, kept in one place: the journal, a state record for each child, and the line a person reads."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from loguru import logger
 
 from supervisor.host import processes
 from supervisor.host.journal import Journal
+from supervisor.host.logs.pump import Log
 from supervisor.host.records import Records
 from supervisor.policy import record
 from supervisor.policy.state import Child, Stopped
@@ -27,6 +28,7 @@ class Chronicle:
         self.journal = Journal(state_dir / "events.jsonl")
         self._children = children
         self._refused = ""
+        self._log_trouble: dict[str, str] = {}
 
     @property
     def trouble(self) -> list[str]:
@@ -39,6 +41,17 @@ class Chronicle:
             self.journal.append(line.event, line.gateway, line.fields, durable=line.event in DURABLE)
             if line.event not in QUIET:
                 logger.info(sentence(line))
+
+    def tend(self, logs: Mapping[str, Log]) -> None:
+        """Try again to write what waits, and note where output begins or ends to be dropped."""
+        if self.journal.trouble:
+            self.journal.flush()
+        for name, log in logs.items():
+            before = self._log_trouble.get(name, "")
+            if log.trouble != before:
+                self._log_trouble[name] = log.trouble
+                event = "output_dropped" if log.trouble else "output_kept"
+                self.note([record.Line(event, name, {"reason": log.trouble or None, "dropped_bytes": log.dropped})])
 
     def keep(self, child: Child) -> None:
         """Replace the child's state record."""

@@ -8,19 +8,19 @@ from typing import Any
 
 import anyio
 
-from supervisor.chronicle import Chronicle
+from supervisor.brain.chronicle import Chronicle
+from supervisor.brain.hands import Hands
+from supervisor.brain.launchers import Place
+from supervisor.brain.preflight import config_key
 from supervisor.daemon import Daemon
-from supervisor.hands import Hands
 from supervisor.host import processes
 from supervisor.host.journal import read as read_journal
 from supervisor.host.line import Hello
 from supervisor.host.logs.reading import tail
-from supervisor.launchers import Place
-from supervisor.policy.fleet import in_order
 from supervisor.policy import status as shown
+from supervisor.policy.fleet import in_order
 from supervisor.policy.messages import Event, RestartAsked, StartAsked, StopAsked
 from supervisor.policy.state import Blocked, Child, life_of
-from supervisor.preflight import config_key
 
 STORY_LINES = 10
 STORY_EVENTS = 10
@@ -47,7 +47,10 @@ class Overview:
                 "uptime_s": round(anyio.current_time() - self._hello.keeper_started, 3),
                 "conf_dir": str(self._place.conf_dir),
                 "state_dir": str(self._place.state_dir),
-                "degraded": [*self._chronicle.trouble, *self._hands.trouble()],
+                "degraded": [
+                    *self._chronicle.trouble,
+                    *(log.trouble for log in self._hands.logs.values() if log.trouble),
+                ],
             },
             "gateways": [self._entry(child) for child in in_order(self._daemon.fleet.children.values())],
         }
@@ -99,7 +102,7 @@ class Overview:
         present = config_key(child.definition.config_path)
         if isinstance(child.state, Blocked) and child.state.obstacle.what == "config":
             return "bad" if present == child.state.obstacle.key else "pending"
-        return "good" if present and present == self._hands.accepted.get(child.name) else "pending"
+        return "good" if present and present == self._hands.eyes.accepted.get(child.name) else "pending"
 
     def _events(self, name: str) -> list[dict[str, Any]]:
         mine = [

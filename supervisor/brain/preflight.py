@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
+from supervisor.brain.launchers import Short
 from supervisor.host import locks, ports, strangers
-from supervisor.launchers import Short
 from supervisor.openclaw.ports import Family
 from supervisor.policy.definition import Definition
 from supervisor.policy.messages import Cause, Obstacle
