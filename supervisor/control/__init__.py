@@ -1,0 +1,1 @@
+"""The API over the control socket: models, server, client."""

@@ -1,0 +1,211 @@
+"""The API on the control socket: who may connect, which path means what, and nothing a client does hurts another.
+
+`GET /v1/status`, `GET /v1/gateways/NAME`, `POST /v1/gateways/NAME/VERB`, `POST /v1/VERB` with names or all. A verb answers
+a line a change, `{}` every 2 s as a sign of life, and a last line with `done`.
+"""
+
+import errno
+import os
+import socket
+import stat
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+from loguru import logger
+
+from supervisor.control.address import socket_path
+from supervisor.control.http import GONE, Connection, Request, RequestError
+from supervisor.control.models import Caller, Supervised, gateways_of, read_ask
+from supervisor.control.outcome import Verb
+from supervisor.control.verbs import begin, chosen, report, unknown
+from supervisor.errors import ClawsupError
+
+_CONNECTIONS = 64
+_SHORTAGE_S = 1.0
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_UCRED = struct.Struct("iII")
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 41\r\n\r\n"
+_BUSY += b'{"error": "too many control connections"}'
+
+May = Callable[[Caller, str, str], str]
+
+
+def may(caller: Caller, verb: str, name: str) -> str:  # noqa: ARG001 (the shape that per-gateway rules will need)
+    """Say why this caller may not do that (`verb` is `status` for any look); empty: it may."""
+    if caller.uid in {0, os.geteuid()}:
+        return ""
+    return f"uid {caller.uid} may not use this supervisor, which belongs to uid {os.geteuid()}"
+
+
+async def serve(
+    path: Path,
+    supervised: Supervised,
+    *,
+    allowed: May = may,
+    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; started once the socket takes connections. A path that cannot be bound is a ClawsupError."""
+    listener = _bind(path)
+    inode = _inode(path)
+    try:
+        async with anyio.create_task_group() as group:
+            task_status.started()
+            await _Server(supervised, allowed, group).accept(listener)
+    finally:
+        listener.close()
+        _withdraw(path, inode)
+
+
+def _inode(path: Path) -> int | None:
+    with suppress(FileNotFoundError):
+        return path.stat().st_ino
+    return None
+
+
+def _withdraw(path: Path, inode: int | None) -> None:
+    if inode is not None and _inode(path) == inode:
+        path.unlink(missing_ok=True)
+
+
+def _bind(path: Path) -> socket.socket:
+    socket_path(str(path.parent))
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise ClawsupError(f"{path} is there and is no socket", mend=f"move it away: rm {path}")
+        path.unlink()
+    except FileNotFoundError:
+        pass
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        # Linux gives the file that bind() makes the mode of the socket: no moment with another mode, no umask of all threads.
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(str(path))
+        listener.listen(_CONNECTIONS)
+    except OSError as error:
+        listener.close()
+        raise ClawsupError(
+            f"{path}: cannot make the control socket: {error.strerror}",
+            mend=f"make {path.parent} a directory that this user may write, with room left on its disk",
+        ) from error
+    return listener
+
+
+@dataclass(slots=True)
+class _Server:
+    supervised: Supervised
+    allowed: May
+    group: TaskGroup
+    open: int = 0
+
+    async def accept(self, listener: socket.socket) -> None:
+        while True:
+            await anyio.wait_readable(listener)
+            try:
+                peer, _ = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                continue
+            except OSError as error:
+                if error.errno not in _SHORTAGES:
+                    raise
+                logger.warning("control: cannot take a connection: {}", error.strerror)
+                await anyio.sleep(_SHORTAGE_S)
+                continue
+            peer.setblocking(False)
+            if self.open < _CONNECTIONS:
+                self.open += 1
+                self.group.start_soon(self._connection, peer)
+            else:
+                with peer, suppress(OSError):  # a peer that hears nothing is told enough by the close
+                    peer.send(_BUSY)
+
+    async def _connection(self, peer: socket.socket) -> None:
+        try:
+            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+            await self._converse(Connection(peer), Caller(*_UCRED.unpack(credentials)))
+        except GONE:
+            pass
+        except Exception:  # noqa: BLE001 (a fault in an answer is one client's misfortune, never the gateways')
+            logger.exception("control: a request failed")
+        finally:
+            peer.close()
+            self.open -= 1
+
+    async def _converse(self, http: Connection, caller: Caller) -> None:
+        try:
+            while (request := await http.request()) is not None:
+                await self._respond(http, request, caller)
+                if not http.again():
+                    break
+        except RequestError as error:
+            if http.can_answer():
+                await http.answer(error.status, {"error": str(error)})
+
+    async def _respond(self, http: Connection, request: Request, caller: Caller) -> None:
+        match request.method, [unquote(part) for part in request.path.split("/")[1:]]:
+            case "GET", ["v1", "status"]:
+                await self._status(http, caller)
+            case "GET", ["v1", "gateways", name]:
+                await self._story(http, caller, name)
+            case "POST", ["v1", "gateways", name, ("start" | "stop" | "restart") as verb]:
+                await self._verb(http, caller, verb, request.body, name)
+            case "POST", ["v1", ("start" | "stop" | "restart") as verb]:
+                await self._verb(http, caller, verb, request.body, None)
+            case _, ["v1", "status"] | ["v1", "gateways", _]:
+                await http.answer(405, {"error": f"{request.path} takes GET"}, allow="GET")
+            case _, ["v1", "start" | "stop" | "restart"] | ["v1", "gateways", _, "start" | "stop" | "restart"]:
+                await http.answer(405, {"error": f"{request.path} takes POST"}, allow="POST")
+            case _:
+                await http.answer(404, {"error": f"nothing is at {request.path}"})
+
+    async def _status(self, http: Connection, caller: Caller) -> None:
+        if not await self._refused(http, caller, "status", ""):
+            await http.answer(200, self.supervised.status())
+
+    async def _story(self, http: Connection, caller: Caller, name: str) -> None:
+        if await self._refused(http, caller, "status", name):
+            return
+        if (story := self.supervised.story(name)) is None:
+            await http.answer(404, unknown(name, list(gateways_of(self.supervised))))
+        else:
+            await http.answer(200, _without_values(story))
+
+    async def _verb(self, http: Connection, caller: Caller, verb: Verb, body: bytes, name: str | None) -> None:
+        ask = read_ask(body)
+        if isinstance(ask, str):
+            return await http.answer(400, {"error": ask})
+        if name is not None:
+            ask = ask.model_copy(update={"names": [name], "all": False})
+        if bool(ask.names) == ask.all:
+            return await http.answer(400, {"error": "say which gateways: names, or all"})
+        gateways = gateways_of(self.supervised)
+        names = chosen(verb, ask, gateways)
+        for each in names:
+            if await self._refused(http, caller, verb, each):
+                return None
+            if each not in gateways:
+                return await http.answer(404, unknown(each, list(gateways)))
+        course = begin(self.supervised, verb, names, at_once=ask.at_once)
+        logger.info("control: {} {} asked by uid {} pid {}", verb, " ".join(names), caller.uid, caller.pid)
+        if ask.wait:
+            return await report(http, course)
+        return await http.answer(200, course.summary())
+
+    async def _refused(self, http: Connection, caller: Caller, verb: str, name: str) -> bool:
+        if why := self.allowed(caller, verb, name):
+            await http.answer(403, {"error": why})
+        return bool(why)
+
+
+def _without_values(story: dict[str, Any]) -> dict[str, Any]:
+    """Drop what `[env]` says: names are for reading, values are often secrets."""
+    definition = story.get("definition")
+    if not isinstance(definition, dict) or "env" not in definition:
+        return story
+    return {**story, "definition": {**definition, "env": dict.fromkeys(definition["env"], "(set)")}}

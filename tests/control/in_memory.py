@@ -1,0 +1,112 @@
+"""A fleet in memory behind the real server: it answers asks with the changes that a test has planned."""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.from_thread import start_blocking_portal
+
+from supervisor.control.outcome import Verb
+from supervisor.control.server import May, may, serve
+
+
+def entry(name: str, state: str = "ready", **changes: Any) -> dict[str, Any]:
+    """One gateway of INTERFACE.md §5."""
+    return {
+        "name": name,
+        "role": "main",
+        "state": state,
+        "wanted": True,
+        "pid": 100 if state in {"ready", "degraded", "starting"} else None,
+        "adopted": False,
+        "port": 18789,
+        "since": "2026-01-01T00:00:00Z",
+        "restarts": 0,
+        "reason": None,
+        "last_exit": None,
+        "next_retry_at": None,
+        "rss_bytes": 0,
+        "config": "good",
+        "mend": None,
+        "warnings": [],
+    } | changes
+
+
+@dataclass
+class Fleet:
+    """`plans[verb, name]` are the changes that follow an ask; without a plan an ask changes nothing."""
+
+    entries: dict[str, dict[str, Any]]
+    plans: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    degraded: list[str] = field(default_factory=list)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    asked: list[tuple[str, str, bool]] = field(default_factory=list)
+    _handled: int = 0
+    _change: anyio.Event | None = None
+
+    def status(self) -> dict[str, Any]:
+        """Give the entries as they are now."""
+        supervisor = {"pid": 2, "keeper_pid": 1, "version": "0", "uptime_s": 1.0, "conf_dir": "", "state_dir": ""}
+        gateways = [dict(each) for each in self.entries.values()]
+        return {"schema": 1, "supervisor": {**supervisor, "degraded": self.degraded}, "gateways": gateways}
+
+    def story(self, name: str) -> dict[str, Any] | None:
+        """Give an entry and `more`."""
+        return {**self.entries[name], **self.more} if name in self.entries else None
+
+    def ask(self, verb: Verb, name: str, *, at_once: bool) -> None:
+        """Note it; `run` comes to it."""
+        self.asked.append((verb, name, at_once))
+        self.tell()
+
+    async def changed(self) -> None:
+        """Await the next `tell`."""
+        if self._change is None:
+            self._change = anyio.Event()
+        await self._change.wait()
+
+    def tell(self) -> None:
+        """Wake whoever awaits a change."""
+        change, self._change = self._change, None
+        if change is not None:
+            change.set()
+
+    async def run(self) -> None:
+        """Handle the asks in their turn, a change at a time."""
+        while True:
+            while self._handled == len(self.asked):
+                await self.changed()
+            verb, name, _ = self.asked[self._handled]
+            self._handled += 1
+            for change in self.plans.get((verb, name), ()):
+                await anyio.sleep(0.01)
+                self.entries[name] |= change
+                self.tell()
+
+
+@asynccontextmanager
+async def serving(fleet: Fleet, path: Path, allowed: May = may) -> AsyncIterator[None]:
+    """The server and the fleet on the running loop."""
+    fleet.tell()  # whatever the last loop left behind is forgotten
+    async with anyio.create_task_group() as group:
+
+        async def served(*, task_status: anyio.abc.TaskStatus[None]) -> None:
+            await serve(path, fleet, allowed=allowed, task_status=task_status)
+
+        await group.start(served)
+        group.start_soon(fleet.run)
+        yield
+        group.cancel_scope.cancel()
+
+
+@contextmanager
+def supervisor(fleet: Fleet, state_dir: Path) -> Iterator[None]:
+    """The server and the fleet on a loop of their own, for tests that run a command."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(serving(fleet, state_dir / "control.sock")),
+    ):
+        yield
