@@ -1,0 +1,260 @@
+"""What a person types: reads the arguments, runs one verb, turns errors into words and exit codes.
+
+Everything is imported when its verb needs it: `clawsup status` is typed often, and by scripts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+from io import TextIOWrapper
+
+from supervisor.errors import ClawsupError, PackageClash, UsageError
+
+TYPE_CHECKING = False  # typing's own would import typing, a sixth of the time that `status` takes
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+# Each verb: its group in the help, its module, what follows it, what it does.
+_VERBS = {
+    "status": ("See", "status", "[NAME...]", "one line a gateway; with a NAME the whole story"),
+    "logs": ("See", "logs", "NAME", "what a gateway printed; -f goes on"),
+    "events": ("See", "events", "", "what happened, and what was decided; -f goes on"),
+    "ports": ("See", "ports", "", "the ports that each gateway may take"),
+    "start": ("Change", "operate", "NAME...", "brings gateways up, and waits until they are"),
+    "stop": ("Change", "operate", "NAME...", "takes gateways down; remembered until `start`"),
+    "restart": ("Change", "operate", "NAME...", "gives gateways a new process"),
+    "exec": ("Change", "execute", "NAME -- COMMAND", "runs a command, such as openclaw, on a gateway's behalf"),
+    "check": ("Set up", "check", "", "tells all that is wrong with the definitions"),
+    "run": ("Set up", "run", "", "the supervisor itself, in the foreground"),
+}
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+
+_ALL = {
+    "start": "every gateway that is enabled",
+    "stop": "every gateway",
+    "restart": "every gateway that is not stopped",
+}
+
+_EPILOG = """\
+examples:
+  clawsup check                      is everything in conf.d right?
+  clawsup status                     what is up, since when, and what is not
+  clawsup status main                the whole story of one gateway
+  clawsup restart main               a new process for main, the others stay
+  clawsup exec rescue -- openclaw browser status
+  clawsup --state-dir DIR status     of another supervisor
+
+exit codes:
+  0 done, all that is wanted is ready    3 something wanted is down
+  1 failed                               4 no supervisor, or no such gateway
+  2 the words are off                    5 degraded
+  75 another supervisor runs here        78 the definitions are unusable
+"""
+
+
+def main() -> int:
+    """Run one `clawsup` command; the exit code (INTERFACE.md §3)."""
+    _hold_standard_descriptors()
+    try:
+        code = _obey(sys.argv[1:])
+    except ClawsupError as error:
+        _complain(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        code = 0  # as with `| head`: the reader has had enough, and nothing went wrong
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        code = _unwritable(error)
+    return _flushed(code)
+
+
+def _obey(words: list[str]) -> int:
+    if clash := _clash(os.path.dirname(os.path.dirname(os.path.dirname(__file__)))):
+        raise PackageClash(
+            f"{clash}: the package `supervisor` from PyPI is installed beside clawsup and has the same import name",
+            mend="give openclaw-supervisor an environment of its own, for instance with pipx",
+        )
+    parser = _parser(words)
+    args = parser.parse_args(words)
+    if args.verb is None:
+        parser.print_help(sys.stderr)
+        return UsageError.exit_code
+    args.conf_dir, args.state_dir = (
+        os.path.abspath(os.path.expanduser(path)) for path in (args.conf_dir, args.state_dir)
+    )
+    code: int = import_module(f"supervisor.cli.{_VERBS[args.verb][1]}").main(args)
+    return code
+
+
+def _clash(directory: str) -> str:
+    """Give the metadata of a distribution `supervisor` in `directory`; pip would have mixed its files with ours."""
+    for entry in os.listdir(directory):
+        if entry.startswith("supervisor-") and entry.endswith((".dist-info", ".egg-info")):
+            return os.path.join(directory, entry)
+    return ""
+
+
+def _hold_standard_descriptors() -> None:
+    """Put /dev/null where a standard stream is closed, lest a socket gets its number; let stdout take any text."""
+    if None in {sys.stdin, sys.stdout, sys.stderr}:
+        while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:  # noqa: PLR2004 (stderr's number)
+            os.set_inheritable(descriptor, True)
+        os.close(descriptor)
+        sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+        sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace", write_through=False)
+
+
+def _complain(text: str) -> None:
+    with suppress(OSError):  # where stderr is gone or full, the exit code has to do
+        print(f"clawsup: {text}", file=sys.stderr)
+
+
+def _unwritable(error: OSError) -> int:
+    _complain(f"cannot write the output: {error.strerror}")
+    return ClawsupError.exit_code
+
+
+def _flushed(code: int) -> int:
+    """Write out what is buffered; a stdout that cannot take it is a failure, unless it is a reader that left."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        failed = _unwritable(error)
+        code = code or failed
+    else:
+        return code
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the interpreter's own flush at exit can go
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argparse whose complaints are ours, and that guesses a mistyped verb."""
+
+    def error(self, message: str) -> NoReturn:
+        _, mistyped, rest = message.partition("argument VERB: invalid choice: '")
+        if mistyped:
+            import difflib
+
+            verb = rest.partition("'")[0]
+            near = difflib.get_close_matches(verb, _VERBS, n=1)
+            message = f"{verb} is no verb of clawsup" + (f"; did you mean {near[0]}?" if near else "")
+        raise UsageError(message, mend=f"{self.prog} --help")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """One that does not import shutil to learn the width: argparse makes formatters even where nobody asks for help."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=78)
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"clawsup {version('openclaw-supervisor')}")
+        except PackageNotFoundError:
+            print("clawsup, not installed: run from its sources")
+        parser.exit()
+
+
+def _parser(words: list[str]) -> _Parser:
+    parser = _Parser(
+        prog="clawsup",
+        usage="clawsup [--conf-dir DIR] [--state-dir DIR] VERB ...",
+        description=_description(),
+        epilog=_EPILOG,
+        formatter_class=_Help,
+        allow_abbrev=False,
+    )
+    for flag, place, what in _places():
+        parser.add_argument(flag, metavar="DIR", default=place, help=f"{what} (here: {place})")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    verbs = parser.add_subparsers(prog="clawsup", dest="verb", metavar="VERB", help=argparse.SUPPRESS)
+    wanted = _verb_of(words)
+    for verb in [wanted] if wanted in _VERBS else _VERBS:
+        _, _, follows, does = _VERBS[verb]
+        usage = f"clawsup {verb} {follows}" if verb == "exec" else None
+        _arguments(
+            verb, verbs.add_parser(verb, usage=usage, description=does, formatter_class=_Help, allow_abbrev=False)
+        )
+    return parser
+
+
+def _verb_of(words: list[str]) -> str:
+    """Give the first word that is no flag of ours; to make the parsers of all verbs costs more than to parse with one."""
+    rest = iter(words)
+    for word in rest:
+        if word in {"--conf-dir", "--state-dir"}:
+            next(rest, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def _description() -> str:
+    lines = ["Keeps every OpenClaw gateway of this host running, as conf.d/*.toml says."]
+    group = ""
+    for verb, (of, _, follows, does) in _VERBS.items():
+        if of != group:
+            lines += ["", f"{of}:"]
+            group = of
+        lines.append(f"  {verb + ' ' + follows:<22} {does}")
+    return "\n".join([*lines, "", "VERB --help tells more about one."])
+
+
+def _places() -> tuple[tuple[str, str, str], ...]:
+    """Give the two directories as INTERFACE.md §1 says: flag, default, meaning."""
+    etc, var = "/etc/openclaw-supervisor/conf.d", "/var/lib/openclaw-supervisor"
+    if os.geteuid() != 0:
+        etc, var = "~/.config/openclaw-supervisor/conf.d", "~/.local/state/openclaw-supervisor"
+    return (
+        ("--conf-dir", os.environ.get("CLAWSUP_CONF_DIR") or etc, "the definitions"),
+        ("--state-dir", os.environ.get("CLAWSUP_STATE_DIR") or var, "the supervisor's own state"),
+    )
+
+
+def _arguments(verb: str, parser: argparse.ArgumentParser) -> None:
+    """Give a verb its own arguments (INTERFACE.md §3)."""
+    if verb == "status":
+        parser.add_argument("names", metavar="NAME", nargs="*", help="the whole story of these")
+    elif verb in {"start", "stop", "restart"}:
+        parser.add_argument("names", metavar="NAME", nargs="*")
+        parser.add_argument("--all", action="store_true", help=_ALL[verb])
+        parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
+        if verb == "stop":
+            parser.add_argument("--now", action="store_true", help="kill at once, without the time to finish work")
+    elif verb in {"logs", "events"}:
+        if verb == "logs":
+            parser.add_argument("name", metavar="NAME")
+        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+        parser.add_argument("-n", "--lines", metavar="N", type=_count, default=20, help="how many (default 20)")
+    elif verb == "exec":
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument(
+            "command", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="`openclaw` is that gateway's own"
+        )
+    if verb not in {"logs", "exec", "run"}:
+        parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of lines")
+    return int(text)

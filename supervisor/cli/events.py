@@ -1,0 +1,37 @@
+"""`clawsup events`: the journal; read from its files, so that it works without a supervisor too."""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from supervisor.cli.story import event_line
+from supervisor.errors import ClawsupError, NoSupervisor
+from supervisor.host.journal import follow, read
+
+
+def main(args: argparse.Namespace) -> int:
+    """Print the last events, and with --follow each that comes."""
+    path = Path(args.state_dir) / "events.jsonl"
+    if path.exists() and not os.access(path, os.R_OK):
+        raise ClawsupError(
+            f"{path}: this user may not read it", mend="ask as the user the supervisor runs as, or as root"
+        )
+    if not path.parent.is_dir():
+        raise NoSupervisor(
+            f"{path.parent}: no supervisor has ever run there", mend="name another place with --state-dir"
+        )
+    for event in _events(path, args.lines, following=args.follow):
+        print(json.dumps(event, ensure_ascii=False) if args.json else event_line(event), flush=args.follow)
+    return 0
+
+
+def _events(path: Path, last: int, *, following: bool) -> Iterator[dict[str, object]]:
+    told = list(read(path, last=max(last, 1)))
+    shown = told[-last:] if last else []
+    if not following:
+        return iter(shown)
+    after = told[-1]["seq"] if told else 0
+    return chain(shown, follow(path, after=after if isinstance(after, int) else 0))

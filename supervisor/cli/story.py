@@ -1,0 +1,90 @@
+"""One gateway's whole story: how it is, why, what happens next, where its things are, what it said last."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from supervisor.cli import words
+
+_MIB = 1024 * 1024
+_EVENTS = 5
+_OPAQUE = frozenset({"seq", "at", "gateway", "event", "crc", "config_key"})  # said elsewhere, or for no reader
+
+
+def story(entry: Mapping[str, Any]) -> str:
+    """Render the answer of `GET /v1/gateways/NAME` for people."""
+    at = words.now()
+    head = words.coloured(entry["state"], f"{words.printable(entry['name'])}: {entry['state']}")
+    lines = [f"{head} for {words.since(entry['since'], at)}"]
+    lines += [f"  {label:<10} {words.printable(value)}" for label, value in _facts(entry, at) if value]
+    if events := entry.get("events"):
+        lines += ["what happened last:", *(f"  {event_line(event)}" for event in events[-_EVENTS:])]
+    if log := entry.get("log_tail"):
+        lines += [f"what it printed last (more: clawsup logs {entry['name']}):"]
+        lines += [f"  {words.printable(line)}" for line in log]
+    return "\n".join(lines)
+
+
+def _facts(entry: Mapping[str, Any], at: float) -> Iterator[tuple[str, str]]:
+    definition = entry.get("definition") or {}
+    yield "why", entry.get("reason") or ""
+    yield "mend", entry.get("mend") or ""
+    yield "next", _next(entry, at)
+    for warning in entry.get("warnings") or ():
+        yield "warning", warning
+    if last_exit := entry.get("last_exit"):
+        yield "last exit", f"{words.ending(last_exit)}, {words.since(last_exit.get('at'), at)} ago"
+    yield "restarts", str(entry["restarts"])
+    yield "pid", f"{entry['pid']}{' (adopted)' if entry.get('adopted') else ''}" if entry["pid"] else ""
+    yield "memory", f"{entry['rss_bytes'] / _MIB:.0f} MiB" if entry.get("rss_bytes") else ""
+    yield "port", str(entry["port"] or "")
+    yield "role", entry.get("role") or ""
+    yield "profile", definition.get("profile") or ""
+    yield "state dir", definition.get("state_dir") or ""
+    yield "config", _config(entry, definition)
+    yield "workspace", definition.get("workspace") or ""
+    yield "command", " ".join(definition.get("command") or ())
+
+
+def _config(entry: Mapping[str, Any], definition: Mapping[str, Any]) -> str:
+    path = definition.get("config_path") or ""
+    return " ".join(filter(None, (path, f"({entry['config']})" if entry.get("config") else "")))
+
+
+def _next(entry: Mapping[str, Any], at: float) -> str:
+    name = entry["name"]
+    retry = words.retry(entry, at)
+    if not entry["wanted"]:
+        return f"stays down until: clawsup start {name}" if entry["state"] == "stopped" else "goes down"
+    match entry["state"]:
+        case "ready":
+            return ""
+        case "blocked":
+            return f"starts by itself once that is mended{f' ({retry} at the latest)' if retry else ''}"
+        case "backoff" | "failed":
+            return f"{retry or 'tried again later'}; at once with: clawsup start {name}"
+        case "starting":
+            return "ready as soon as it says that it has started"
+        case "hung" | "stopping":
+            return "started again as soon as its process is gone"
+        case "degraded":
+            return "runs on; its own /readyz names what is missing"
+        case _:
+            return retry
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """Render one event of the journal: when, whose, what, and its plain facts; `--json` has the rest."""
+    plain = (f"{key}={_plain(value)}" for key, value in event.items() if key not in _OPAQUE and _is_plain(value))
+    head = f"{event.get('at', '')} {event.get('gateway') or '-'} {event.get('event', '')}"
+    return words.printable(" ".join([head, *plain]))
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, (str, int, float)) and value != ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return value if isinstance(value, str) and " " not in value else json.dumps(value, ensure_ascii=False)
