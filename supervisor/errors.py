@@ -9,13 +9,11 @@ ClawsupError                1    the work failed
     └── PackageClash       78    PyPI's `supervisor` shares our import name
 """
 
-from typing import ClassVar
-
 
 class ClawsupError(Exception):
     """What is wrong, where, and the mend, for a person; raised on purpose and shown without a traceback."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code = 1
 
     def __init__(self, what: str, *, mend: str = "") -> None:
         self.what = what
@@ -26,31 +24,31 @@ class ClawsupError(Exception):
 class UsageError(ClawsupError):
     """The call's words are off."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code = 2
 
 
 class NoSupervisor(ClawsupError):
     """Nobody answers on the control socket."""
 
-    exit_code: ClassVar[int] = 4
+    exit_code = 4
 
 
 class NoSuchGateway(ClawsupError):
     """A name that no definition has."""
 
-    exit_code: ClassVar[int] = 4
+    exit_code = 4
 
 
 class SupervisorRunning(ClawsupError):
     """Another supervisor holds this state dir."""
 
-    exit_code: ClassVar[int] = 75
+    exit_code = 75
 
 
 class DefinitionsUnusable(ClawsupError):
     """conf.d holds nothing that could be run."""
 
-    exit_code: ClassVar[int] = 78
+    exit_code = 78
 
 
 class PackageClash(DefinitionsUnusable):

@@ -41,7 +41,7 @@ class Launchers:
 
     def find(self, definition: Definition) -> str | None:
         """The path that `command[0]` stands for on the supervisor's own PATH."""
-        path = launch.clean_path(self._place.inherited.get("PATH", os.defpath), [definition.state_dir])
+        path = launch.clean_path(self._place.inherited.get("PATH", os.defpath), [])
         found = shutil.which(os.path.expanduser(definition.command[0]), path=path)  # noqa: PTH111 - "" would become "."
         return os.path.abspath(found) if found else None  # noqa: PTH100 - resolve() would leave the launcher's directory
 
@@ -50,7 +50,7 @@ class Launchers:
     ) -> dict[str, str]:
         """The child's whole environment (INTERFACE.md §7)."""
         inherited = dict(self._place.inherited)
-        inherited["PATH"] = launch.clean_path(inherited.get("PATH", os.defpath), [definition.state_dir])
+        inherited["PATH"] = launch.clean_path(inherited.get("PATH", os.defpath), [])
         account = account_of(definition)
         return launch.environment(
             definition,

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
@@ -24,6 +24,10 @@ from supervisor.policy.state import Blocked, Child, life_of
 
 STORY_LINES = 10
 STORY_EVENTS = 10
+# Lines of the journal that the next line says better.
+PLUMBING = frozenset({"probed", "ticked"})
+# A wall clock that moved against the monotonic one by more than this was set, and did not only drift.
+CLOCK_SET_S = 0.5
 
 
 class Overview:
@@ -35,6 +39,8 @@ class Overview:
         self._daemon = daemon
         self._hands = hands
         self._chronicle = chronicle
+        self._version = metadata.version("openclaw-supervisor")
+        self._epoch = 0.0
 
     def status(self) -> dict[str, Any]:
         """The document of INTERFACE.md §5."""
@@ -43,7 +49,7 @@ class Overview:
             "supervisor": {
                 "pid": os.getpid(),
                 "keeper_pid": self._hello.keeper_pid,
-                "version": metadata.version("openclaw-supervisor"),
+                "version": self._version,
                 "uptime_s": round(anyio.current_time() - self._hello.keeper_started, 3),
                 "conf_dir": str(self._place.conf_dir),
                 "state_dir": str(self._place.state_dir),
@@ -85,15 +91,16 @@ class Overview:
 
     def _entry(self, child: Child) -> shown.GatewayEntry:
         life = life_of(child.state)
-        now = anyio.current_time()
-        wall = datetime.now(UTC)
-
-        def at(instant: float) -> str:
-            moment = wall + timedelta(seconds=instant - now)
-            return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
         rss = processes.resident_bytes(life.pid) if life is not None and life.pid is not None else 0
-        return shown.entry(child, self._daemon.fleet, at=at, rss_bytes=rss, config=self._config(child))
+        return shown.entry(child, self._daemon.fleet, at=self._at, rss_bytes=rss, config=self._config(child))
+
+    def _at(self, instant: float) -> str:
+        """An instant of the monotonic clock as UTC; the same text each time, unless the wall clock was set."""
+        epoch = datetime.now(UTC).timestamp() - anyio.current_time()
+        if abs(epoch - self._epoch) > CLOCK_SET_S:
+            self._epoch = epoch
+        moment = datetime.fromtimestamp(self._epoch + instant, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def _config(self, child: Child) -> str:
         """Whether the config file is the one that the gateway accepted, and if not, whether it was refused."""
