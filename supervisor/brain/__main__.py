@@ -174,9 +174,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--keeper-fd", type=int, required=True)
     options = parser.parse_args(arguments)
     speak()
-    # Ctrl-C is the keeper's to hear; it has a session of its own, but `kill` has not.
+    # To stop is the keeper's to hear. A handler and not SIG_IGN: what is ignored stays ignored in a gateway, over its exec.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _unheard)
     place = Place(options.conf_dir, options.state_dir, str(Path(sys.executable).parent), dict(os.environ))
     try:
         anyio.run(_live, place, slot, options.keeper_fd)
@@ -192,6 +192,10 @@ def main(arguments: list[str]) -> int:
 async def _live(place: Place, slot: locks.LowSlot, keeper_fd: int) -> None:
     line = Line(keeper_fd)
     await Brain(place, slot, line, await line.hello()).run()
+
+
+def _unheard(number: int, frame: object) -> None:
+    """A signal that was meant for the keeper."""
 
 
 def _innermost(error: BaseException) -> BaseException:
