@@ -1,6 +1,7 @@
 """What outlives a brain, kept in one place: the journal, a state record for each child, and the line a person reads."""
 
 import os
+import select
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +13,11 @@ from supervisor.host.journal import Journal
 from supervisor.host.logs.pump import Log
 from supervisor.host.records import Records
 from supervisor.policy import record
+from supervisor.policy.sentence import PLUMBING, sentence
 from supervisor.policy.state import Child, Stopped
 
 # Decisions that must outlive a loss of power: what an operator asked for.
 DURABLE = frozenset({"stop_asked", "start_asked", "restart_asked"})
-# Lines that only repeat for a person what the next line says better.
-QUIET = frozenset({"probed", "ticked", "spawn_refused", "obstacle_changed", "booted", "handoff_answered"})
 _BOOT = "boot"
 
 
@@ -39,8 +39,8 @@ class Chronicle:
         """Append to the journal, and say it on stderr."""
         for line in lines:
             self.journal.append(line.event, line.gateway, line.fields, durable=line.event in DURABLE)
-            if line.event not in QUIET:
-                logger.info(sentence(line))
+            if line.event not in PLUMBING:
+                logger.info(f"{line.gateway or 'supervisor'}: {sentence(line.event, line.fields)}")
 
     def tend(self, logs: Mapping[str, Log]) -> None:
         """Try again to write what waits, and note where output begins or ends to be dropped."""
@@ -89,19 +89,6 @@ def speak() -> None:
     logger.add(_write, format="{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {message}", level="INFO", catch=True)
 
 
-def sentence(line: record.Line) -> str:
-    """One journal line as a person reads it."""
-    shown = {key: value for key, value in line.fields.items() if key not in ("decision", "roster", "fleet")}
-    words = " ".join(f"{key}={_word(value)}" for key, value in shown.items() if value not in (None, "", [], False))
-    return f"{line.gateway or 'supervisor'}: {line.event} {words}".rstrip()
-
-
-def _word(value: object) -> str:
-    if isinstance(value, dict):
-        return repr(str(value.get("reason", value)))
-    return f"{value:.1f}" if isinstance(value, float) else str(value) if not isinstance(value, str) else repr(value)
-
-
 def _after_boot(child: Child, now: float) -> Child:
     return Child(
         child.name,
@@ -117,5 +104,7 @@ def _after_boot(child: Child, now: float) -> Child:
 
 
 def _write(text: str) -> None:
+    # A reader that has stopped (Ctrl-S, a pager) would hold the whole loop, and a brain that stands still is replaced.
     with suppress(OSError, ValueError):
-        os.write(2, text.encode(errors="replace"))
+        if select.select((), (2,), (), 0)[1]:
+            os.write(2, text.encode(errors="replace")[: select.PIPE_BUF])

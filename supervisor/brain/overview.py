@@ -24,8 +24,6 @@ from supervisor.policy.state import Blocked, Child, life_of
 
 STORY_LINES = 10
 STORY_EVENTS = 10
-# Lines of the journal that the next line says better.
-PLUMBING = frozenset({"probed", "ticked"})
 # A wall clock that moved against the monotonic one by more than this was set, and did not only drift.
 CLOCK_SET_S = 0.5
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from supervisor.cli.story import event_line
 from supervisor.errors import ClawsupError, NoSupervisor
 from supervisor.host.journal import follow, read
+from supervisor.policy.sentence import PLUMBING
 
 
 def main(args: argparse.Namespace) -> int:
@@ -24,6 +25,8 @@ def main(args: argparse.Namespace) -> int:
             f"{path.parent}: no supervisor has ever run there", mend="name another place with --state-dir"
         )
     for event in _events(path, args.lines, following=args.follow):
+        if not args.json and event.get("event") in PLUMBING:
+            continue
         print(json.dumps(event, ensure_ascii=False) if args.json else event_line(event), flush=args.follow)
     return 0
 

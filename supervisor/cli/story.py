@@ -1,14 +1,13 @@
 """One gateway's whole story: how it is, why, what happens next, where its things are, what it said last."""
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from supervisor.cli import words
+from supervisor.policy.sentence import sentence
 
 _MIB = 1024 * 1024
 _EVENTS = 5
-_OPAQUE = frozenset({"seq", "at", "gateway", "event", "crc", "config_key"})  # said elsewhere, or for no reader
 
 
 def story(entry: Mapping[str, Any]) -> str:
@@ -29,7 +28,7 @@ def _facts(entry: Mapping[str, Any], at: float) -> Iterator[tuple[str, str]]:
     definition = entry.get("definition") or {}
     yield "why", entry.get("reason") or ""
     yield "mend", entry.get("mend") or ""
-    yield "next", _next(entry, at)
+    yield "next", next_step(entry, at)
     for warning in entry.get("warnings") or ():
         yield "warning", warning
     if last_exit := entry.get("last_exit"):
@@ -51,7 +50,8 @@ def _config(entry: Mapping[str, Any], definition: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (path, f"({entry['config']})" if entry.get("config") else "")))
 
 
-def _next(entry: Mapping[str, Any], at: float) -> str:
+def next_step(entry: Mapping[str, Any], at: float) -> str:
+    """Say what happens next by itself, or what a person may do; empty when nothing is to be said."""
     name = entry["name"]
     retry = words.retry(entry, at)
     if not entry["wanted"]:
@@ -74,17 +74,6 @@ def _next(entry: Mapping[str, Any], at: float) -> str:
 
 
 def event_line(event: Mapping[str, Any]) -> str:
-    """Render one event of the journal: when, whose, what, and its plain facts; `--json` has the rest."""
-    plain = (f"{key}={_plain(value)}" for key, value in event.items() if key not in _OPAQUE and _is_plain(value))
-    head = f"{event.get('at', '')} {event.get('gateway') or '-'} {event.get('event', '')}"
-    return words.printable(" ".join([head, *plain]))
-
-
-def _is_plain(value: object) -> bool:
-    return isinstance(value, (str, int, float)) and value != ""
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.3f}"
-    return value if isinstance(value, str) and " " not in value else json.dumps(value, ensure_ascii=False)
+    """Render one event of the journal: when, whose, and what; `--json` has the rest."""
+    said = sentence(str(event.get("event", "")), event)
+    return words.printable(f"{event.get('at', '')} {event.get('gateway') or 'supervisor'}: {said}")
