@@ -6,6 +6,7 @@ that dies at any point leaves behind what the next one needs. Nobody else decide
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import anyio
@@ -66,8 +67,9 @@ class Daemon:
         self._changed = anyio.Event()
 
     def post(self, event: Event) -> None:
-        """Put an event into the inbox; it is decided in its turn."""
-        self._send.send_nowait(event)
+        """Put an event into the inbox; it is decided in its turn, and after the end of `run` never."""
+        with suppress(anyio.ClosedResourceError):
+            self._send.send_nowait(event)
 
     async def changed(self) -> None:
         """Return after the next change of the fleet."""
@@ -75,9 +77,10 @@ class Daemon:
 
     async def run(self) -> None:
         """Decide events until everything has stopped after a ShutdownAsked."""
-        while not self.fleet.finished:
-            self.decide(await self._next())
-            self._beat()
+        with self._send, self._inbox:
+            while not self.fleet.finished:
+                self.decide(await self._next())
+                self._beat()
 
     def decide(self, event: Event) -> None:
         """One event, all the way."""

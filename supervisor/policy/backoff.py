@@ -28,7 +28,7 @@ def delay(score: float, ready_s: float, rule: Restart) -> float:
 
 def recent(boots: Sequence[float], now: float, rule: Restart) -> tuple[float, ...]:
     """The unclean boots, as instants, that still count against the burst limit."""
-    return tuple(at for at in boots if now - at < rule.window)
+    return tuple(at for at in boots if now < at + rule.window)
 
 
 def burst_over(boots: Sequence[float], now: float, rule: Restart) -> float:

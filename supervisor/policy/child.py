@@ -1,10 +1,10 @@
 """The life of one child: every state, every event, one function.
 
 Theory of operation. `step` is total: it never raises, never waits, never reads a clock. Everything that moves a child from
-one state to another is in this file and in exits.py, which says what follows the end of a life. `stopped`, `queued`,
-`backoff`, `failed` and `blocked` have no process; `starting`, `ready`, `degraded`, `hung` and `stopping` have exactly one,
-the life they carry. An event about another life than that is old news. What cannot happen changes nothing and is reported:
-a supervisor must not die of surprise.
+one state to another is in this file, in probing.py, which says what follows from answers and from silence, and in exits.py,
+which says what follows the end of a life. `stopped`, `queued`, `backoff`, `failed` and `blocked` have no process;
+`starting`, `ready`, `degraded`, `hung` and `stopping` have exactly one, the life they carry. An event about another life
+than that is old news. What cannot happen changes nothing and is reported: a supervisor must not die of surprise.
 
 Only the fleet lets a queued child start (`start`), since only the fleet knows whose turn it is.
 """
@@ -12,19 +12,16 @@ Only the fleet lets a queued child start (`start`), since only the fleet knows w
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.policy import exits
-from supervisor.policy.definition import Probe as ProbeRule
-from supervisor.policy.definition import Start, Stop
+from supervisor.policy import exits, probing
 from supervisor.policy.exits import Step
 from supervisor.policy.messages import (
     Action,
     Adopted,
-    Answer,
     ChildEvent,
-    ConsumeHandoff,
     Exited,
     HandoffAnswered,
     Kill,
+    Obstacle,
     ObstacleChanged,
     Probe,
     Probed,
@@ -54,25 +51,17 @@ from supervisor.policy.state import (
     State,
     Stopped,
     Stopping,
+    enter,
     life_of,
     ready_seconds,
+    start_rule,
+    stop_rule,
 )
 
-# A hung process mostly cannot hear SIGTERM, so it is given this long to prove otherwise, not its whole drain.
-HUNG_GRACE_S = 10.0
 # What survived SIGKILL once is in the kernel's hands; it is tried again at this interval.
 KILL_AGAIN_S = 5.0
 # A machine that cannot fork now is asked again after this long; it is nobody's failure.
 SPAWN_AGAIN_S = 5.0
-# A start that did something within so many seconds still makes progress.
-PROGRESS_S = 60.0
-# While a gateway starts, it is asked this often: quick at first, then a second apart.
-START_PROBE_MIN_S = 0.05
-START_PROBE_MAX_S = 1.0
-# A gateway that is started but not ready is asked more often than a ready one, for its first minute.
-DEGRADED_PROBE_S = 2.0
-# `restart-handoff consume` believes a row for 60 s.
-HANDOFF_VALID_S = 60.0
 
 
 def step(child: Child, event: ChildEvent, now: float) -> Step:
@@ -81,23 +70,23 @@ def step(child: Child, event: ChildEvent, now: float) -> Step:
         case Spawned():
             return _spawned(child, event, now)
         case SpawnRefused():
-            return _spawn_refused(child, event, now)
+            return _not_spawned(child, event, event.obstacle, now)
         case SpawnFailed():
-            return _spawn_failed(child, event, now)
+            return _not_spawned(child, event, None, now)
         case Adopted():
             return _adopted(child, event, now)
         case Exited():
             return _exited(child, event, now)
         case Probed():
-            return _probed(child, event, now)
+            return probing.probed(child, event, now)
         case ObstacleChanged():
             return _obstacle_changed(child, event, now)
         case HandoffAnswered():
-            return _handoff_answered(child, event, now)
+            return probing.handoff_answered(child, event)
         case StartAsked():
             return _start_asked(child, now)
         case StopAsked():
-            return _stop_asked(child, now, at_once=event.at_once)
+            return _down(replace(child, wanted=False, held=True), now, at_once=event.at_once)
         case RestartAsked():
             return _restart_asked(child, now)
         case _:
@@ -119,7 +108,7 @@ def start(child: Child, now: float) -> Step:
         spawns=child.spawns + 1,
         warnings=(),
     )
-    return _enter(child, state, now), (Spawn(child.name, life.number),)
+    return enter(child, state, now), (Spawn(child.name, life.number),)
 
 
 def tick(child: Child, now: float) -> Step:
@@ -130,17 +119,14 @@ def tick(child: Child, now: float) -> Step:
     state = child.state
     match state:
         case Starting():
-            return _start_overdue(child, state, now)
-        case Hung():
-            state = replace(state, kill_at=now + KILL_AGAIN_S)
-            return replace(child, state=state), (Kill(child.name, state.life.number),)
-        case Stopping():
-            state = replace(state, kill_at=now + KILL_AGAIN_S)
-            return replace(child, state=state), (Kill(child.name, state.life.number),)
+            return probing.start_overdue(child, state, now)
+        case Hung() | Stopping():
+            child = replace(child, state=replace(state, kill_at=now + KILL_AGAIN_S))
+            return child, (Kill(child.name, state.life.number),)
         case Backoff() | Failed():
-            return _enter(child, Queued(now), now), ()
+            return enter(child, Queued(now), now), ()
         case Blocked():
-            return _enter(child, Queued(now), now), (Unwatch(child.name),)
+            return enter(child, Queued(now), now), (Unwatch(child.name),)
         case Stopped() | Queued() | Ready() | Degraded():
             return child, ()
         case _:
@@ -165,53 +151,56 @@ def close(child: Child, now: float, *, at_once: bool) -> Step:
 
 def _spawned(child: Child, event: Spawned, now: float) -> Step:
     state = child.state
-    if isinstance(state, Starting) and state.life.number == event.life:
-        life = replace(state.life, pid=event.pid, start_ticks=event.start_ticks)
-        child = replace(child, state=replace(state, life=life), warnings=event.warnings)
-        return child, (Probe(child.name, life.number, "start", now + START_PROBE_MIN_S),)
-    if isinstance(state, Stopping) and state.life.number == event.life:
-        life = replace(state.life, pid=event.pid, start_ticks=event.start_ticks)
-        return replace(child, state=replace(state, life=life)), (Terminate(child.name, life.number),)
-    return child, (Kill(child.name, event.life), _impossible(child, event))
+    life = life_of(state)
+    if life is None or life.number != event.life:
+        # Whatever it is, nobody would ever look at it again.
+        return child, (Kill(child.name, event.life), _impossible(child, event))
+    if life.pid is not None:
+        return child, (_impossible(child, event),)
+    life = replace(life, pid=event.pid, start_ticks=event.start_ticks)
+    child = replace(child, state=_with_life(state, life), warnings=event.warnings)
+    if isinstance(state, Starting):
+        return child, (Probe(child.name, life.number, "start", now + probing.START_PROBE_MIN_S),)
+    # It was told to end before there was anything that could be told.
+    return child, (Terminate(child.name, life.number),)
 
 
-def _spawn_refused(child: Child, event: SpawnRefused, now: float) -> Step:
-    if not _about(child, event.life):
+def _not_spawned(child: Child, event: SpawnRefused | SpawnFailed, obstacle: Obstacle | None, now: float) -> Step:
+    life = life_of(child.state)
+    if life is None or life.number != event.life or life.pid is not None:
         return child, (_impossible(child, event),)
     child = replace(child, spawns=child.spawns - 1)
     if not child.wanted or child.closing:
-        return _enter(child, Stopped(), now), ()
-    return _enter(child, Blocked(event.obstacle), now), (Watch(child.name, event.obstacle),)
-
-
-def _spawn_failed(child: Child, event: SpawnFailed, now: float) -> Step:
-    if not _about(child, event.life):
-        return child, (_impossible(child, event),)
-    child = replace(child, spawns=child.spawns - 1)
-    if not child.wanted or child.closing:
-        return _enter(child, Stopped(), now), ()
-    return _enter(child, Backoff(now + SPAWN_AGAIN_S, f"cannot start: {event.reason}"), now), ()
+        return enter(child, Stopped(), now), ()
+    if obstacle is not None:
+        return enter(child, Blocked(obstacle), now), (Watch(child.name, obstacle),)
+    reason = event.reason if isinstance(event, SpawnFailed) else ""
+    return enter(child, Backoff(now + SPAWN_AGAIN_S, f"cannot start: {reason}"), now), ()
 
 
 def _adopted(child: Child, event: Adopted, now: float) -> Step:
     life = life_of(child.state)
-    if life is not None and life.number == event.life:
+    if life is not None and life.number != event.life:
+        return child, (_impossible(child, event),)
+    unwatch = _unwatch(child)
+    if life is not None:
         life = replace(life, pid=event.pid, start_ticks=event.start_ticks, adopted=True)
         child = replace(child, state=_with_life(child.state, life), spawns=max(1, child.spawns))
     else:
         life = Life(event.life, now, event.pid, event.start_ticks, adopted=True)
-        timeout = _start_rule(child).timeout
-        state = Starting(life, ready_by=now + timeout, progressed=now)
-        child = replace(_enter(child, state, now), lives=max(child.lives, event.life), spawns=max(1, child.spawns))
-    if not child.wanted:
-        return _down(child, now, at_once=False)
+        state = Starting(life, ready_by=now + start_rule(child).timeout, progressed=now)
+        child = replace(enter(child, state, now), lives=max(child.lives, event.life), spawns=max(1, child.spawns))
     match child.state:
-        case Starting():
-            return child, (Probe(child.name, life.number, "start", now),)
-        case Ready() | Degraded():
-            return child, (Probe(child.name, life.number, "health", now),)
-        case _:
+        case Hung() | Stopping():
+            # The brain that decided this may have died before it said so.
             return child, (Terminate(child.name, life.number),)
+        case _ if not child.wanted:
+            child, actions = _down(child, now, at_once=False)
+            return child, (*unwatch, *actions)
+        case Starting():
+            return child, (*unwatch, Probe(child.name, life.number, "start", now))
+        case _:
+            return child, (Probe(child.name, life.number, "health", now),)
 
 
 def _exited(child: Child, event: Exited, now: float) -> Step:
@@ -221,128 +210,36 @@ def _exited(child: Child, event: Exited, now: float) -> Step:
     return exits.ended(child, life, event, now)
 
 
-def _probed(child: Child, event: Probed, now: float) -> Step:
-    if not _about(child, event.life):
-        return child, ()
-    state = child.state
-    match state:
-        case Starting():
-            return _probed_starting(child, state, event.answer, now)
-        case Ready() | Degraded():
-            return _probed_started(child, state, event.answer, now)
-        case _:
-            return child, ()
-
-
-def _probed_starting(child: Child, state: Starting, answer: Answer, now: float) -> Step:
-    if answer.started:
-        life = replace(state.life, started=now)
-        child, actions = _answered(replace(child, state=replace(state, life=life)), life, answer, now)
-        return _consume(child, life, actions, now)
-    grew = answer.progress > state.progress
-    state = replace(
-        state,
-        progress=max(state.progress, answer.progress),
-        progressed=now if grew else state.progressed,
-        detail=answer.detail,
-    )
-    pause = min(START_PROBE_MAX_S, max(START_PROBE_MIN_S, (now - state.life.begun) / 5))
-    return replace(child, state=state), (Probe(child.name, state.life.number, "start", now + pause),)
-
-
-def _probed_started(child: Child, state: Ready | Degraded, answer: Answer, now: float) -> Step:
-    if answer.live:
-        return _answered(child, state.life, answer, now)
-    rule = _probe_rule(child)
-    misses = state.misses + 1
-    if misses >= rule.failures:
-        why = f"{answer.detail or 'no answer'} ({misses} probes in a row)"
-        return _hang(child, state, why, now)
-    asked = max(now, state.asked + rule.interval)
-    state = replace(state, misses=misses, asked=asked)
-    return replace(child, state=state), (Probe(child.name, state.life.number, "health", asked),)
-
-
-def _answered(child: Child, life: Life, answer: Answer, now: float) -> Step:
-    """A live answer: ready or degraded, and the next probe."""
-    interval = _probe_rule(child).interval
-    child = _forget_handoff(child, life, now)
-    if answer.ready is not False:
-        asked = now + interval
-        if isinstance(child.state, Ready):
-            child = replace(child, state=replace(child.state, misses=0, asked=asked))
-        else:
-            child = _enter(child, Ready(life, now, asked), now)
-        return child, (Probe(child.name, life.number, "health", asked),)
-    why = answer.detail or "/readyz says no"
-    fresh = not isinstance(child.state, Degraded) or now - child.state.since < PROGRESS_S
-    asked = now + (min(interval, DEGRADED_PROBE_S) if fresh else interval)
-    if isinstance(child.state, Degraded):
-        child = replace(child, state=replace(child.state, misses=0, asked=asked, why=why))
-    else:
-        spent = replace(life, ready_s=ready_seconds(child, now))
-        child = _enter(child, Degraded(spent, now, asked, why), now)
-    return child, (Probe(child.name, life.number, "health", asked),)
-
-
-def _forget_handoff(child: Child, life: Life, now: float) -> Child:
-    """A question that was never answered no longer matters once a later life has been stable."""
-    handoff = child.handoff
-    if handoff is None or not handoff.asked or ready_seconds(child, now) < exits.restart_rule(child).stable:
-        return child
-    return replace(child, handoff=None) if handoff.life < life.number else child
-
-
-def _consume(child: Child, life: Life, actions: tuple[Action, ...], now: float) -> Step:
-    """The successor of an exit 0 is started: now, and only once, OpenClaw is asked whether it was a handoff."""
-    handoff = child.handoff
-    if handoff is None or handoff.asked or handoff.life >= life.number:
-        return child, actions
-    child = replace(child, handoff=replace(handoff, asked=True))
-    if now - handoff.at >= HANDOFF_VALID_S or handoff.pid == 0:
-        return child, actions
-    return child, (*actions, ConsumeHandoff(child.name, handoff.life, handoff.pid))
-
-
-def _handoff_answered(child: Child, event: HandoffAnswered, now: float) -> Step:
-    handoff = child.handoff
-    if handoff is None or handoff.life != event.life or event.accepted is None:
-        return child, ()
-    if event.accepted:
-        return replace(child, handoff=None, score=handoff.score), ()
-    # Nobody asked OpenClaw to restart, so an exit 0 means that somebody else sent it a SIGTERM.
-    return replace(child, handoff=None, terms=(*child.terms, handoff.at)), ()
-
-
 def _obstacle_changed(child: Child, event: ObstacleChanged, now: float) -> Step:
-    if not isinstance(child.state, Blocked):
+    # Only a reload mends a definition, and only time or an operator ends a contest: such news is of an earlier obstacle.
+    if not isinstance(child.state, Blocked) or child.state.obstacle.what in ("definition", "contested"):
         return child, ()
     if event.obstacle is None:
-        return _enter(child, Queued(now), now), (Unwatch(child.name),)
+        edited = child.state.obstacle.what == "config"
+        state = Queued(now) if edited else exits.when_allowed(child, now)
+        return enter(child, state, now), (Unwatch(child.name),)
     if event.obstacle == child.state.obstacle:
         return child, ()
-    return _enter(child, Blocked(event.obstacle), now), (Watch(child.name, event.obstacle),)
+    return enter(child, Blocked(event.obstacle), now), (Watch(child.name, event.obstacle),)
 
 
 def _start_asked(child: Child, now: float) -> Step:
     child = replace(child, wanted=True, held=False, terms=())
     if child.closing or life_of(child.state) is not None:
         return child, ()
-    unwatch = (Unwatch(child.name),) if isinstance(child.state, Blocked) else ()
-    if child.definition is None and child.pending is None:
-        return child, ()
-    return _enter(child, Queued(now, urgent=True), now), unwatch
+    match child.state:
+        case Stopped() if child.broken is not None:
+            return enter(child, Blocked(child.broken), now), ()
+        case Blocked(obstacle=obstacle) if obstacle.what == "definition":
+            return child, ()
+        case _:
+            return enter(child, Queued(now, urgent=True), now), _unwatch(child)
 
 
 def _restart_asked(child: Child, now: float) -> Step:
-    if life_of(child.state) is None or isinstance(child.state, Stopping):
+    if child.closing or life_of(child.state) is None or isinstance(child.state, Stopping):
         return _start_asked(child, now)
-    child = replace(child, wanted=True, held=False, terms=())
-    return _down(child, now, at_once=False)
-
-
-def _stop_asked(child: Child, now: float, *, at_once: bool) -> Step:
-    return _down(replace(child, wanted=False, held=True), now, at_once=at_once)
+    return _down(replace(child, wanted=True, held=False, terms=()), now, at_once=False)
 
 
 def _down(child: Child, now: float, *, at_once: bool) -> Step:
@@ -350,39 +247,24 @@ def _down(child: Child, now: float, *, at_once: bool) -> Step:
     match state:
         case Stopped():
             return child, ()
-        case Queued() | Backoff() | Failed():
-            return _enter(child, Stopped(), now), ()
-        case Blocked():
-            return _enter(child, Stopped(), now), (Unwatch(child.name),)
+        case Queued() | Backoff() | Failed() | Blocked():
+            return enter(child, Stopped(), now), _unwatch(child)
         case Stopping() if not at_once:
             return child, ()
         case Starting(life=life) | Ready(life=life) | Degraded(life=life) | Hung(life=life) | Stopping(life=life):
             life = replace(life, ready_s=ready_seconds(child, now))
             if at_once:
-                return _enter(child, Stopping(life, now + KILL_AGAIN_S), now), (Kill(child.name, life.number),)
-            grace = _stop_rule(child).timeout
-            return _enter(child, Stopping(life, now + grace), now), (Terminate(child.name, life.number),)
+                return enter(child, Stopping(life, now + KILL_AGAIN_S), now), (Kill(child.name, life.number),)
+            kill_at = now + stop_rule(child).timeout
+            if isinstance(state, Hung):
+                kill_at = min(kill_at, state.kill_at)
+            return enter(child, Stopping(life, kill_at), now), (Terminate(child.name, life.number),)
         case _:
             assert_never(state)
 
 
-def _start_overdue(child: Child, state: Starting, now: float) -> Step:
-    rule = _start_rule(child)
-    cap_at = state.life.begun + max(rule.cap, rule.timeout)
-    if now < cap_at and now - state.progressed < PROGRESS_S:
-        return replace(child, state=replace(state, ready_by=min(cap_at, state.progressed + PROGRESS_S))), ()
-    why = f"not started after {now - state.life.begun:.0f} s" + (f": {state.detail}" if state.detail else "")
-    return _hang(child, state, why, now)
-
-
-def _hang(child: Child, state: Starting | Ready | Degraded, why: str, now: float) -> Step:
-    life = replace(state.life, ready_s=ready_seconds(child, now))
-    grace = min(HUNG_GRACE_S, _stop_rule(child).timeout)
-    return _enter(child, Hung(life, now + grace, why), now), (Terminate(child.name, life.number),)
-
-
-def _enter(child: Child, state: State, now: float) -> Child:
-    return replace(child, state=state, since=now)
+def _unwatch(child: Child) -> tuple[Action, ...]:
+    return (Unwatch(child.name),) if isinstance(child.state, Blocked) else ()
 
 
 def _with_life(state: State, life: Life) -> State:
@@ -393,22 +275,5 @@ def _with_life(state: State, life: Life) -> State:
             return state
 
 
-def _about(child: Child, life: int) -> bool:
-    present = life_of(child.state)
-    return present is not None and present.number == life
-
-
 def _impossible(child: Child, event: ChildEvent) -> Report:
     return Report(child.name, f"{event.kind} cannot happen to a {child.state.kind} child: {event}")
-
-
-def _start_rule(child: Child) -> Start:
-    return child.definition.start if child.definition is not None else Start()
-
-
-def _stop_rule(child: Child) -> Stop:
-    return child.definition.stop if child.definition is not None else Stop()
-
-
-def _probe_rule(child: Child) -> ProbeRule:
-    return child.definition.probe if child.definition is not None else ProbeRule()

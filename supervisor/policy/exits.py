@@ -21,8 +21,10 @@ from supervisor.policy.state import (
     Stopped,
     Stopping,
     ready_seconds,
+    restart_rule,
 )
 
+SIGKILL = 9
 SIGTERM = 15
 CONTEST_TERMS = 3
 CONTEST_WINDOW_S = 300.0
@@ -36,7 +38,9 @@ def judge(child: Child, life: Life, event: Exited) -> Cause:
         return Cause.ASKED
     if isinstance(child.state, Hung):
         return Cause.HUNG
-    if event.obstacle is not None and (life.started is None or event.obstacle.cause is Cause.MISSING):
+    if event.obstacle is not None and (
+        life.started is None or event.code == code.CONFIG or event.obstacle.cause is Cause.MISSING
+    ):
         return event.obstacle.cause
     elsewhere = _terminated_by_another(event) or (event.code == code.OK and life.started is not None and child.terms)
     if elsewhere and len(child.terms) + 1 >= CONTEST_TERMS:
@@ -54,26 +58,24 @@ def ended(child: Child, life: Life, event: Exited, now: float) -> Step:
     """The child after its life is over, whatever the reason."""
     child = replace(child, terms=tuple(at for at in child.terms if now - at < CONTEST_WINDOW_S))
     cause = judge(child, life, event)
-    ready_s = ready_seconds(child, now)
     if _terminated_by_another(event) and cause not in (Cause.ASKED, Cause.HUNG):
         child = replace(child, terms=(*child.terms, now))
+    if _is_unclean(life, event, cause):
+        child = replace(child, boots=(*backoff.recent(child.boots, now, restart_rule(child)), now))
     child = replace(child, last_exit=LastExit(event.code, event.signal, cause, now, now - life.begun), warnings=())
-    child, state, watch = _next_state(child, life, event, cause, ready_s, now)
+    child, state, watch = _next_state(child, life, event, cause, now)
     if not child.wanted or child.closing:
         state, watch = Stopped(), ()
     child = replace(child, state=state, since=now)
     return child, (Sweep(child.name, life.number), *watch)
 
 
-def counted(child: Child, ready_s: float, now: float, *, unclean: bool = True) -> Child:
-    """The child with one more exit on its score and, where OpenClaw counts it too, one more unclean boot."""
-    rule = restart_rule(child)
-    boots = backoff.recent(child.boots, now, rule)
-    return replace(
-        child,
-        score=backoff.score_after(child.score, ready_s),
-        boots=(*boots, now) if unclean else boots,
-    )
+def counted(child: Child, ready_s: float) -> Child:
+    """The child with one more exit on its score, and on the score that it would have without its handoff."""
+    handoff = child.handoff
+    if handoff is not None:
+        handoff = replace(handoff, score=backoff.score_after(handoff.score, ready_s))
+    return replace(child, score=backoff.score_after(child.score, ready_s), handoff=handoff)
 
 
 def wait(child: Child, ready_s: float, now: float, why: str) -> State:
@@ -99,11 +101,6 @@ def when_allowed(child: Child, now: float) -> State:
     return Queued(now) if allowed <= now else Backoff(allowed, _burst_text(rule))
 
 
-def restart_rule(child: Child) -> Restart:
-    """The child's restart rule, or the defaults for one that was never readable."""
-    return child.definition.restart if child.definition is not None else Restart()
-
-
 def said(event: Exited) -> str:
     """The exit status as a phrase."""
     if event.signal is not None:
@@ -111,8 +108,9 @@ def said(event: Exited) -> str:
     return "exit status unknown" if event.code is None else f"exit {event.code}"
 
 
-def contested(now: float, rule: Restart) -> Blocked:
+def contested(child: Child, now: float) -> Blocked:
     """Somebody else keeps stopping it: fighting back would be a restart storm."""
+    rule = restart_rule(child)
     obstacle = Obstacle(
         what="contested",
         cause=Cause.CONTESTED,
@@ -120,7 +118,7 @@ def contested(now: float, rule: Restart) -> Blocked:
         mend="find what else manages this gateway (systemctl, pm2, crontab) and disable it, then: clawsup start",
         key="contested",
     )
-    return Blocked(obstacle, until=now + rule.cap)
+    return Blocked(obstacle, until=max(now + rule.cap, backoff.burst_over(child.boots, now, rule)))
 
 
 def _burst_text(rule: Restart) -> str:
@@ -131,24 +129,39 @@ def _terminated_by_another(event: Exited) -> bool:
     return event.signal == SIGTERM or event.code == code.SIGTERM_BY_SHELL
 
 
+def _is_unclean(life: Life, event: Exited, cause: Cause) -> bool:
+    """Whether OpenClaw counts the boot that ended so as an unclean one."""
+    match cause:
+        case Cause.ASKED:
+            return event.signal == SIGKILL
+        case Cause.HANDOFF | Cause.UPGRADED:
+            return False
+        case Cause.CRASH | Cause.HUNG | Cause.PARKED | Cause.CONTESTED:
+            return True
+        case Cause.CONFIG | Cause.CONFLICT | Cause.MISSING:
+            return life.started is not None or event.code != code.CONFIG
+        case _:
+            assert_never(cause)
+
+
 def _next_state(
-    child: Child, life: Life, event: Exited, cause: Cause, ready_s: float, now: float
+    child: Child, life: Life, event: Exited, cause: Cause, now: float
 ) -> tuple[Child, State, tuple[Action, ...]]:
+    ready_s = ready_seconds(child, now)
     match cause:
         case Cause.ASKED | Cause.UPGRADED:
             return child, Queued(now), ()
         case Cause.HANDOFF:
             handoff = Handoff(life.number, life.pid or 0, now, child.score)
-            return replace(counted(child, ready_s, now, unclean=False), handoff=handoff), Queued(now), ()
+            return replace(counted(child, ready_s), handoff=handoff), Queued(now), ()
         case Cause.CRASH | Cause.HUNG | Cause.PARKED:
-            child = counted(child, ready_s, now)
+            child = counted(child, ready_s)
             return child, wait(child, ready_s, now, _why(child, cause, event)), ()
         case Cause.CONTESTED:
-            child = counted(child, ready_s, now)
-            return child, contested(now, restart_rule(child)), ()
+            return counted(child, ready_s), contested(child, now), ()
         case Cause.CONFIG:
             if life.started is not None:
-                child = counted(child, ready_s, now)
+                child = counted(child, ready_s)
             return _blocked(child, _config_obstacle(child, event))
         case Cause.CONFLICT | Cause.MISSING:
             return _blocked(child, event.obstacle or _config_obstacle(child, event))

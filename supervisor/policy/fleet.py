@@ -1,13 +1,12 @@
 """All children: route one event, decide whose turn it is to start or to stop, and tell the next deadline.
 
-The order of starting: the rescue first, and until it is started (or cannot start, or 60 s are over) nobody else; then main,
+The order of starting: the rescue first, and until it is started (or blocked, or 60 s are over) nobody else; then main,
 then the rest, never more cold starts at once than the machine has cores, for three at once take each other's minute. The
 rescue itself waits for nobody. The order of stopping: all at once, the rescue when the others are down.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import assert_never
 
 from supervisor.policy import child as one
 from supervisor.policy import exits
@@ -22,12 +21,14 @@ from supervisor.policy.messages import (
     Obstacle,
     Reloaded,
     Report,
+    RestartAsked,
     ShutdownAsked,
+    StartAsked,
     Ticked,
     Unwatch,
     Watch,
 )
-from supervisor.policy.state import Blocked, Child, Queued, Starting, Stopped, life_of
+from supervisor.policy.state import Backoff, Blocked, Child, Failed, Queued, Starting, Stopped, enter, life_of
 
 RESCUE_FIRST_S = 60.0
 # A start that takes longer than this is a slow one (a migration): it no longer keeps others from starting.
@@ -85,6 +86,9 @@ def _routed(fleet: Fleet, event: ChildEvent, now: float) -> Decision:
     child = fleet.children.get(event.name)
     if child is None:
         return fleet, (Report(event.name, f"{event.kind}: no gateway has this name"),)
+    if fleet.closing and isinstance(event, RestartAsked):
+        # Its end must keep its place in the order of stopping; the new life is the next supervisor's.
+        event = StartAsked(event.name)
     after, actions = one.step(child, event, now)
     return _with(fleet, after), actions
 
@@ -107,20 +111,22 @@ def _booted(fleet: Fleet, event: Booted, now: float) -> Decision:
 
 def _begun(child: Child, event: Booted, now: float) -> Step:
     """A child as a brain finds it: under a new keeper `enabled` counts again, and what is down and wanted starts anew."""
+    child = replace(child, closing=False)
     if event.first:
         definition = child.pending or child.definition
         enabled = definition is None or definition.enabled
-        child = replace(child, closing=False, wanted=enabled and not child.held and not child.orphaned)
+        wanted = enabled and not child.held and not child.orphaned
+        child = replace(child, wanted=wanted, spawns=0 if life_of(child.state) is None else 1)
     if life_of(child.state) is not None:
         return child, ()
     if not child.wanted:
-        return replace(child, state=Stopped(), since=now), ()
+        return enter(child, Stopped(), now), ()
     if child.broken is not None:
-        return replace(child, state=Blocked(child.broken), since=now), ()
+        return enter(child, Blocked(child.broken), now), ()
     if isinstance(child.state, Blocked) and not event.first:
         return child, (Watch(child.name, child.state.obstacle),)
     if isinstance(child.state, Stopped) or event.first:
-        return replace(child, state=exits.when_allowed(child, now), since=now), ()
+        return enter(child, exits.when_allowed(child, now), now), ()
     return child, ()
 
 
@@ -146,23 +152,32 @@ def _reloaded(fleet: Fleet, event: Reloaded, now: float) -> Decision:
         if life_of(child.state) is not None:
             fleet = _with(fleet, replace(child, orphaned=True))
         else:
-            actions = (*actions, Unwatch(child.name)) if isinstance(child.state, Blocked) else actions
+            actions = (*actions, *_unwatch(child))
             fleet = replace(fleet, children={n: c for n, c in fleet.children.items() if n != child.name})
     return fleet, actions
 
 
 def _redefined(child: Child, definition: Definition, now: float) -> Step:
     """A definition that can be read: a living child takes it for its next life, one that is down at once."""
-    was_broken = child.broken is not None
+    before = child.definition
+    changed = definition != before or child.broken is not None
     child = replace(child, broken=None, orphaned=False)
     if life_of(child.state) is not None:
-        changed = definition != child.definition
-        return replace(child, pending=definition if changed else None), ()
-    changed = definition != child.definition
+        return replace(child, pending=definition if definition != before else None), ()
     child = replace(child, definition=definition, pending=None)
-    if isinstance(child.state, Blocked) and (changed or was_broken):
-        return replace(child, state=Queued(now), since=now), (Unwatch(child.name),)
-    return child, ()
+    if before is None or before.enabled != definition.enabled:
+        child = replace(child, wanted=definition.enabled and not child.held)
+    if child.closing or not changed:
+        return child, ()
+    if not child.wanted:
+        return (child, ()) if isinstance(child.state, Stopped) else (enter(child, Stopped(), now), _unwatch(child))
+    match child.state:
+        case Blocked():
+            return enter(child, Queued(now), now), _unwatch(child)
+        case Stopped() | Backoff() | Failed():
+            return enter(child, exits.when_allowed(child, now), now), ()
+        case _:
+            return child, ()
 
 
 def _broken(child: Child | None, name: str, obstacle: Obstacle, now: float) -> Step:
@@ -172,9 +187,13 @@ def _broken(child: Child | None, name: str, obstacle: Obstacle, now: float) -> S
     if child is None:
         child = Child(name, None, Stopped(), now)
     child = replace(child, broken=obstacle, orphaned=False)
-    if not child.wanted:
+    if not child.wanted or child.closing or child.state == Blocked(obstacle):
         return child, ()
-    return replace(child, state=Blocked(obstacle), since=now), (Unwatch(name),)
+    return enter(child, Blocked(obstacle), now), _unwatch(child)
+
+
+def _unwatch(child: Child) -> tuple[Action, ...]:
+    return (Unwatch(child.name),) if isinstance(child.state, Blocked) else ()
 
 
 def _start_turn(fleet: Fleet, now: float) -> Decision:
@@ -201,13 +220,19 @@ def _has_turn(fleet: Fleet, child: Child, now: float) -> bool:
 def _cold(fleet: Fleet, now: float) -> list[Starting]:
     """The starts that still keep a core busy."""
     starts = [child.state for child in fleet.children.values() if isinstance(child.state, Starting)]
-    return [start for start in starts if now - start.life.begun < COLD_START_S]
+    return [start for start in starts if now < start.life.begun + COLD_START_S]
 
 
 def _rescue_is_done(fleet: Fleet, now: float) -> bool:
-    rescues = [child for child in fleet.children.values() if _is_rescue(child)]
-    waiting = [child for child in rescues if isinstance(child.state, Queued | Starting)]
-    return not waiting or (fleet.rescue_by is not None and now >= fleet.rescue_by)
+    if fleet.rescue_by is not None and now >= fleet.rescue_by:
+        return True
+    return all(_is_settled(child) for child in fleet.children.values() if _is_rescue(child))
+
+
+def _is_settled(child: Child) -> bool:
+    """Started, or not about to be: a start that failed is tried again, so it is still waited for."""
+    life = life_of(child.state)
+    return isinstance(child.state, Stopped | Blocked) or (life is not None and life.started is not None)
 
 
 def _is_rescue(child: Child) -> bool:

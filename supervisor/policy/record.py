@@ -6,10 +6,12 @@ that no secret reaches the disk twice.
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from supervisor.policy.definition import Definition
 from supervisor.policy.fleet import Fleet, decide
@@ -18,10 +20,11 @@ from supervisor.policy.state import Child, Degraded, Ready, Starting
 
 Fields = dict[str, object]
 
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 _ACTIONS: TypeAdapter[tuple[Action, ...]] = TypeAdapter(tuple[Action, ...])
 _CHILD: TypeAdapter[Child] = TypeAdapter(Child)
 _FLEET: TypeAdapter[Fleet] = TypeAdapter(Fleet)
+_SCHEMA = 1
 _BULKY = {"definition", "pending"}
 
 
@@ -36,12 +39,16 @@ class Line:
 
 def dump_child(child: Child) -> bytes:
     """The child as its state record, secrets of its definition included: for a file that only its owner can read."""
-    return _CHILD.dump_json(child)
+    return json.dumps({"schema": _SCHEMA, "child": _CHILD.dump_python(child, mode="json")}).encode()
 
 
 def load_child(data: bytes) -> Child:
-    """The child of a state record; ValueError (pydantic's ValidationError is one) for anything else."""
-    return _CHILD.validate_json(data)
+    """The child of a state record; ValueError (pydantic's ValidationError is one) for anything else, a newer schema too."""
+    fields = json.loads(data)
+    if not isinstance(fields, dict) or fields.get("schema") != _SCHEMA:
+        msg = f"not a state record of schema {_SCHEMA}"
+        raise ValueError(msg)
+    return _CHILD.validate_json(json.dumps(fields.get("child")))
 
 
 def beginning(fleet: Fleet) -> Fields:
@@ -55,8 +62,7 @@ def lines(before: Fleet, event: Event, after: Fleet, actions: Sequence[Action], 
 
     Empty for a probe that only leads to the next probe.
     """
-    touched = [name for name, child in after.children.items() if before.children.get(name) is not child]
-    touched += [name for name in before.children if name not in after.children]
+    touched = _touched(before, after)
     if not _is_noteworthy(before, event, after, actions, touched):
         return []
     gateway = getattr(event, "name", None)
@@ -86,7 +92,7 @@ def replay(journal: Iterator[Mapping[str, object]]) -> Iterator[str]:
     fleet: Fleet | None = None
     for line in journal:
         if line["event"] == "supervisor_started":
-            fleet = _FLEET.validate_python(line["fleet"])
+            fleet = _FLEET.validate_json(json.dumps(line["fleet"]))
         decision = line.get("decision")
         if fleet is None or not isinstance(decision, Mapping):
             continue
@@ -94,13 +100,24 @@ def replay(journal: Iterator[Mapping[str, object]]) -> Iterator[str]:
         fleet = _restored(fleet, decision["fleet_before"], {n: c["before"] for n, c in changes.items()})
         fields = {k: v for k, v in line.items() if k not in ("seq", "at", "gateway", "event", "decision", "crc")}
         named = {"name": line["gateway"]} if line["gateway"] is not None else {}
-        event = _EVENT.validate_python({**fields, **named, "kind": line["event"]})
-        fleet, actions = decide(fleet, event, decision["now"])
+        # Definitions are strict, and only JSON may give them a list for a tuple.
+        event = _EVENT.validate_json(json.dumps({**fields, **named, "kind": line["event"]}))
+        before = fleet
+        fleet, actions = decide(before, event, decision["now"])
+        for name in _touched(before, fleet):
+            if name not in changes:
+                yield f"seq {line['seq']}: {name} became {_brief(fleet.children.get(name))}, the journal says nothing of it"
         for name, change in changes.items():
             if _brief(fleet.children.get(name)) != change["after"]:
                 yield f"seq {line['seq']}: {name} became {_brief(fleet.children.get(name))}, the journal says {change['after']}"
         if _ACTIONS.dump_python(actions, mode="json") != decision["actions"]:
             yield f"seq {line['seq']}: the actions are {actions}, the journal says {decision['actions']}"
+
+
+def _touched(before: Fleet, after: Fleet) -> list[str]:
+    """The children that a decision made, changed or removed."""
+    changed = [name for name, child in after.children.items() if before.children.get(name) is not child]
+    return changed + [name for name in before.children if name not in after.children]
 
 
 def _is_noteworthy(
@@ -126,7 +143,8 @@ def _bare(child: Child | None) -> Child | None:
 
 def _entered(before: Fleet, after: Fleet, name: str) -> Iterator[Line]:
     old, new = before.children.get(name), after.children.get(name)
-    if new is None or (old is not None and old.state.kind == new.state.kind):
+    # A child that has just been heard of was never stopped by anybody.
+    if new is None or new.state.kind == (old.state.kind if old is not None else "stopped"):
         return
     if isinstance(new.state, Ready | Degraded) and old is not None and isinstance(old.state, Starting):
         yield Line("started", name, {"life": new.state.life.number, "after_s": new.since - new.state.life.begun})

@@ -4,10 +4,10 @@ A state is one of the frozen classes below, each with its own deadline and nothi
 `Child`. Instants are seconds on the machine's monotonic clock, so a saved child means the same to the next brain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from supervisor.policy.definition import Definition
+from supervisor.policy.definition import Definition, Probe, Restart, Start, Stop
 from supervisor.policy.messages import Cause, Obstacle
 
 
@@ -137,7 +137,7 @@ class LastExit:
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """An exit 0 that may have been a restart the gateway asked for: `score` is what it costs nothing to go back to."""
+    """An exit 0 that may have been a restart the gateway asked for: `score` is the failure score without that exit."""
 
     life: int
     pid: int
@@ -191,3 +191,28 @@ def ready_seconds(child: Child, now: float) -> float:
     if life is None:
         return 0.0
     return life.ready_s + (now - child.state.since if isinstance(child.state, Ready) else 0.0)
+
+
+def enter(child: Child, state: State, now: float) -> Child:
+    """The child in a new state, since now."""
+    return replace(child, state=state, since=now)
+
+
+def start_rule(child: Child) -> Start:
+    """How long its start may take; the defaults for one that was never readable, as in the rules below."""
+    return child.definition.start if child.definition is not None else Start()
+
+
+def stop_rule(child: Child) -> Stop:
+    """How long its stop may take."""
+    return child.definition.stop if child.definition is not None else Stop()
+
+
+def probe_rule(child: Child) -> Probe:
+    """How it is asked."""
+    return child.definition.probe if child.definition is not None else Probe()
+
+
+def restart_rule(child: Child) -> Restart:
+    """When it is tried again."""
+    return child.definition.restart if child.definition is not None else Restart()

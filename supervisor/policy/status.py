@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypedDict
 
-from supervisor.policy.fleet import Fleet
+from supervisor.policy.fleet import Fleet, in_order
 from supervisor.policy.messages import Obstacle
 from supervisor.policy.state import (
     Backoff,
@@ -102,8 +102,9 @@ def reason(child: Child, fleet: Fleet) -> str | None:
             return obstacle.reason
         case Degraded(why=why) | Hung(why=why) | Backoff(why=why) | Failed(why=why):
             return why
-        case Queued():
-            return "waits for the rescue to start" if fleet.rescue_by is not None else "waits for its turn to start"
+        case Queued(urgent=urgent):
+            gated = fleet.rescue_by is not None and not urgent
+            return "waits for the rescue to start" if gated else "waits for its turn to start"
         case Starting(detail=detail):
             return detail or None
         case Stopped():
@@ -112,6 +113,23 @@ def reason(child: Child, fleet: Fleet) -> str | None:
             return None if child.wanted else "not enabled"
         case Ready() | Stopping():
             return None
+
+
+def headline(fleet: Fleet) -> str:
+    """The whole fleet in a line that anyone on the host may read: states and kinds of trouble, nothing that others said."""
+    wanted = [child for child in in_order(fleet.children.values()) if child.wanted]
+    ready = [child for child in wanted if isinstance(child.state, Ready)]
+    wrong = [f"{child.name} {_trouble(child)}" for child in wanted if child not in ready]
+    if fleet.closing:
+        left = [child.name for child in in_order(fleet.children.values()) if life_of(child.state) is not None]
+        return f"stopping: {', '.join(left)}" if left else "stopped"
+    if not wanted:
+        return "no gateway is wanted"
+    return f"{len(ready)}/{len(wanted)} ready" + (f": {', '.join(wrong)}" if wrong else "")
+
+
+def _trouble(child: Child) -> str:
+    return f"blocked ({child.state.obstacle.what})" if isinstance(child.state, Blocked) else shown(child)
 
 
 def _retry(child: Child) -> float | None:

@@ -1,0 +1,147 @@
+"""What follows from an answer or from silence: probes, a start that takes too long, a hang, a handoff."""
+
+from dataclasses import replace
+
+from supervisor.policy.exits import Step
+from supervisor.policy.messages import Action, Answer, ConsumeHandoff, HandoffAnswered, Probe, Probed, Terminate
+from supervisor.policy.state import (
+    Child,
+    Degraded,
+    Hung,
+    Life,
+    Ready,
+    Starting,
+    enter,
+    life_of,
+    probe_rule,
+    ready_seconds,
+    restart_rule,
+    start_rule,
+    stop_rule,
+)
+
+# A hung process mostly cannot hear SIGTERM, so it is given this long to prove otherwise, not its whole drain.
+HUNG_GRACE_S = 10.0
+# A start that did something within so many seconds (or within its timeout, where that is shorter) still makes progress.
+PROGRESS_S = 60.0
+# While a gateway starts, it is asked this often: quick at first, then a second apart.
+START_PROBE_MIN_S = 0.05
+START_PROBE_MAX_S = 1.0
+# A gateway that is started but not ready is asked more often than a ready one, for its first minute.
+DEGRADED_PROBE_S = 2.0
+DEGRADED_FRESH_S = 60.0
+# `restart-handoff consume` believes a row for 60 s.
+HANDOFF_VALID_S = 60.0
+
+
+def probed(child: Child, event: Probed, now: float) -> Step:
+    """The child after one round of probes; an answer about an earlier life, or one that is ending, is old news."""
+    life = life_of(child.state)
+    if life is None or life.number != event.life:
+        return child, ()
+    state = child.state
+    match state:
+        case Starting():
+            return _asked_starting(child, state, event.answer, now)
+        case Ready() | Degraded():
+            return _asked_started(child, state, event.answer, now)
+        case _:
+            return child, ()
+
+
+def start_overdue(child: Child, state: Starting, now: float) -> Step:
+    """A start past `ready_by`: longer while it makes progress, never past the cap, else hung."""
+    rule = start_rule(child)
+    cap_at = state.life.begun + max(rule.cap, rule.timeout)
+    longer = min(cap_at, state.progressed + min(PROGRESS_S, rule.timeout))
+    if now < longer:
+        return replace(child, state=replace(state, ready_by=longer)), ()
+    why = f"not started after {now - state.life.begun:.0f} s" + (f": {state.detail}" if state.detail else "")
+    return _hang(child, state, why, now)
+
+
+def handoff_answered(child: Child, event: HandoffAnswered) -> Step:
+    """An accepted handoff costs nothing; a rejected one was somebody else's SIGTERM; one that cannot be told stays counted."""
+    handoff = child.handoff
+    if handoff is None or handoff.life != event.life or event.accepted is None:
+        return child, ()
+    if event.accepted:
+        return replace(child, handoff=None, score=handoff.score), ()
+    # Nobody asked OpenClaw to restart, so an exit 0 means that somebody else sent it a SIGTERM.
+    return replace(child, handoff=None, terms=(*child.terms, handoff.at)), ()
+
+
+def _asked_starting(child: Child, state: Starting, answer: Answer, now: float) -> Step:
+    if answer.started:
+        life = replace(state.life, started=now)
+        child, actions = _answered(replace(child, state=replace(state, life=life)), life, answer, now)
+        return _consume(child, life, actions, now)
+    grew = answer.progress > state.progress
+    state = replace(
+        state,
+        progress=max(state.progress, answer.progress),
+        progressed=now if grew else state.progressed,
+        detail=answer.detail,
+    )
+    pause = min(START_PROBE_MAX_S, max(START_PROBE_MIN_S, (now - state.life.begun) / 5))
+    return replace(child, state=state), (Probe(child.name, state.life.number, "start", now + pause),)
+
+
+def _asked_started(child: Child, state: Ready | Degraded, answer: Answer, now: float) -> Step:
+    if answer.live:
+        return _answered(child, state.life, answer, now)
+    rule = probe_rule(child)
+    misses = state.misses + 1
+    if misses >= rule.failures:
+        why = f"{answer.detail or 'no answer'} ({misses} probes in a row)"
+        return _hang(child, state, why, now)
+    asked = max(now, state.asked + rule.interval)
+    state = replace(state, misses=misses, asked=asked)
+    return replace(child, state=state), (Probe(child.name, state.life.number, "health", asked),)
+
+
+def _answered(child: Child, life: Life, answer: Answer, now: float) -> Step:
+    """A live answer: ready or degraded, and the next probe."""
+    interval = probe_rule(child).interval
+    child = _forget_handoff(child, life, now)
+    if answer.ready is not False:
+        asked = now + interval
+        if isinstance(child.state, Ready):
+            child = replace(child, state=replace(child.state, misses=0, asked=asked))
+        else:
+            child = enter(child, Ready(life, now, asked), now)
+        return child, (Probe(child.name, life.number, "health", asked),)
+    why = answer.detail or "/readyz says no"
+    fresh = not isinstance(child.state, Degraded) or now - child.state.since < DEGRADED_FRESH_S
+    asked = now + (min(interval, DEGRADED_PROBE_S) if fresh else interval)
+    if isinstance(child.state, Degraded):
+        child = replace(child, state=replace(child.state, misses=0, asked=asked, why=why))
+    else:
+        spent = replace(life, ready_s=ready_seconds(child, now))
+        child = enter(child, Degraded(spent, now, asked, why), now)
+    return child, (Probe(child.name, life.number, "health", asked),)
+
+
+def _hang(child: Child, state: Starting | Ready | Degraded, why: str, now: float) -> Step:
+    life = replace(state.life, ready_s=ready_seconds(child, now))
+    grace = min(HUNG_GRACE_S, stop_rule(child).timeout)
+    return enter(child, Hung(life, now + grace, why), now), (Terminate(child.name, life.number),)
+
+
+def _forget_handoff(child: Child, life: Life, now: float) -> Child:
+    """A question that was never answered no longer matters once a later life has been stable."""
+    handoff = child.handoff
+    if handoff is None or not handoff.asked or ready_seconds(child, now) < restart_rule(child).stable:
+        return child
+    return replace(child, handoff=None) if handoff.life < life.number else child
+
+
+def _consume(child: Child, life: Life, actions: tuple[Action, ...], now: float) -> Step:
+    """The successor of an exit 0 is started: now, and only once, OpenClaw is asked whether it was a handoff."""
+    handoff = child.handoff
+    if handoff is None or handoff.asked or handoff.life >= life.number:
+        return child, actions
+    child = replace(child, handoff=replace(handoff, asked=True))
+    if now - handoff.at >= HANDOFF_VALID_S or handoff.pid == 0:
+        return child, actions
+    return child, (*actions, ConsumeHandoff(child.name, handoff.life, handoff.pid))

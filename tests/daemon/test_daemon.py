@@ -1,0 +1,328 @@
+"""The loop in virtual time: the order of its work, its beat, its sleep and its end (R22, R27)."""
+
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import anyio
+import pytest
+from trio.testing import MockClock
+
+from supervisor.daemon import Daemon, reports
+from supervisor.policy import record
+from supervisor.policy.definition import Definition
+from supervisor.policy.fleet import Fleet
+from supervisor.policy.messages import (
+    Action,
+    Booted,
+    Event,
+    Exited,
+    Finish,
+    Kill,
+    Probe,
+    Probed,
+    Reloaded,
+    Report,
+    Roster,
+    ShutdownAsked,
+    Spawn,
+    Spawned,
+    StartAsked,
+    StopAsked,
+    Terminate,
+)
+from supervisor.policy.state import Child
+from tests.policy.builders import STARTED, definition
+
+HOUR_S = 3600.0
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, MockClock]]:
+    """Trio, on a clock that jumps to the next deadline whenever everybody waits."""
+    return "trio", {"clock": MockClock(autojump_threshold=0)}
+
+
+@dataclass
+class Host:
+    """Hands and memory in one, so that the order of their work can be seen in `done`."""
+
+    done: list[str] = field(default_factory=list)
+    spawned_at: list[float] = field(default_factory=list)
+    post: Callable[[Event], None] = lambda _: None
+    answer: Callable[["Host", Action], None] = lambda _host, _action: None
+
+    def perform(self, action: Action, definition: Definition | None) -> None:
+        """Note it, and answer as this host answers."""
+        self.done.append(f"act {action.kind} {definition.port if definition is not None else None}")
+        if isinstance(action, Spawn):
+            self.spawned_at.append(anyio.current_time())
+        self.answer(self, action)
+
+    def note(self, lines: Sequence[record.Line]) -> None:
+        """Note that something was noted."""
+        self.done += [f"journal {line.event}" for line in lines]
+
+    def keep(self, child: Child) -> None:
+        """Note what was kept."""
+        self.done.append(f"keep {child.name} {child.state.kind}")
+
+    def forget(self, name: str) -> None:
+        """Note what was forgotten."""
+        self.done.append(f"forget {name}")
+
+
+def falls_at_once(host: Host, action: Action) -> None:
+    """Every life is over as soon as it has begun."""
+    if isinstance(action, Spawn):
+        host.post(Spawned(action.name, action.life, 100 + action.life, 1))
+        host.post(Exited(action.name, action.life, None, 9))
+
+
+def obeys(host: Host, action: Action) -> None:
+    """Every life is ready as soon as it has begun, and ends when it is told to."""
+    match action:
+        case Spawn(name=name, life=life):
+            host.post(Spawned(name, life, 100 + life, 1))
+        case Probe(name=name, life=life, phase="start"):
+            host.post(Probed(name, life, STARTED))
+        case Terminate(name=name, life=life) | Kill(name=name, life=life):
+            host.post(Exited(name, life, 0, None))
+        case _:
+            pass
+
+
+@dataclass
+class Run:
+    """A daemon that runs, its host, and the instants of its beats."""
+
+    daemon: Daemon
+    host: Host
+    beats: list[float]
+
+
+@asynccontextmanager
+async def running(
+    *definitions: Definition, answer: Callable[[Host, Action], None] = obeys, beat_s: float = math.inf
+) -> AsyncIterator[Run]:
+    host = Host(answer=answer)
+    beats: list[float] = []
+    daemon = Daemon(Fleet(cores=2), host, host, beat=lambda: beats.append(anyio.current_time()), beat_s=beat_s)
+    host.post = daemon.post
+    daemon.post(Reloaded(Roster(definitions)))
+    daemon.post(Booted(first=True))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(daemon.run)
+        yield Run(daemon, host, beats)
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_decision_is_journalled_then_kept_then_acted_upon() -> None:
+    async with running(definition()) as run:
+        await anyio.sleep(1)
+
+        done = run.host.done
+        spawn = done.index("act spawn 18789")
+        assert done[spawn - 2 : spawn] == ["journal booted", "keep main starting"]
+        ready = done.index("journal ready")
+        assert done[ready - 2 : ready + 3] == [
+            "journal probed",
+            "journal started",
+            "journal ready",
+            "keep main ready",
+            "act probe 18789",
+        ]
+
+
+async def test_what_is_not_worth_a_line_is_not_kept_either() -> None:
+    async with running(definition()) as run:
+        await anyio.sleep(1)
+        run.host.done.clear()
+
+        run.daemon.post(Probed("main", 1, STARTED))
+        await anyio.sleep(1)
+
+        assert run.host.done == ["act probe 18789"]
+
+
+async def test_a_child_that_is_no_more_is_forgotten_on_disk() -> None:
+    async with running(definition("main", enabled=False)) as run:
+        await anyio.sleep(1)
+
+        run.daemon.post(Reloaded(Roster(())))
+        await anyio.sleep(1)
+
+        assert "forget main" in run.host.done
+
+
+async def test_a_gateway_is_spawned_by_its_new_definition() -> None:
+    async with running(definition()) as run:
+        await anyio.sleep(1)
+        run.daemon.post(Reloaded(Roster((definition(port=20000),))))
+        run.daemon.post(Exited("main", 1, 1, None))
+        await anyio.sleep(2)
+
+        assert [text for text in run.host.done if text.startswith("act spawn")] == [
+            "act spawn 18789",
+            "act spawn 20000",
+        ]
+
+
+async def test_a_crash_loop_keeps_its_delays_over_an_hour() -> None:
+    """R27: on the clock, not only in the arithmetic."""
+    async with running(definition(restart={"burst": 0}), answer=falls_at_once) as run:
+        await anyio.sleep(HOUR_S)
+
+        gaps = [after - before for before, after in pairwise(run.host.spawned_at)]
+        assert gaps == pytest.approx([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900])
+
+
+async def test_a_crash_loop_keeps_the_burst_limit_over_an_hour() -> None:
+    async with running(definition(), answer=falls_at_once) as run:
+        await anyio.sleep(HOUR_S)
+
+        spawns = run.host.spawned_at
+        assert len(spawns) > 8
+        assert all(later - earlier >= 310 for earlier, later in zip(spawns, spawns[3:], strict=False))
+
+
+async def test_the_rescue_comes_back_every_30_s_for_an_hour() -> None:
+    """R25, R28."""
+    async with running(definition("rescue"), answer=falls_at_once) as run:
+        await anyio.sleep(HOUR_S)
+
+        gaps = [after - before for before, after in pairwise(run.host.spawned_at)]
+        assert max(gaps) == pytest.approx(30)
+
+
+async def test_an_idle_daemon_beats_in_time_and_does_nothing_else() -> None:
+    async with running(definition("main", enabled=False), beat_s=3.0) as run:
+        await anyio.sleep(1)
+        run.host.done.clear()
+        await anyio.sleep(HOUR_S)
+
+        assert_beats(run.beats, 3.0)
+        assert HOUR_S / 3.0 <= len(run.beats) <= HOUR_S / 3.0 + 10
+        assert run.host.done == []
+
+
+async def test_a_daemon_that_nobody_listens_to_sleeps() -> None:
+    async with running(definition("main", enabled=False)) as run:
+        await anyio.sleep(1)
+        before = len(run.beats)
+        await anyio.sleep(HOUR_S)
+
+        assert len(run.beats) == before
+
+
+async def test_a_flood_of_events_does_not_stop_the_beat_nor_a_deadline() -> None:
+    async with running(definition("main"), definition("other"), beat_s=3.0) as run:
+        await anyio.sleep(1)
+        run.daemon.post(Exited("other", 1, 1, None))
+        begun = anyio.current_time()
+        for _ in range(400):
+            for _ in range(25):
+                run.daemon.post(StartAsked("main"))
+            await anyio.sleep(0.01)
+
+        assert_beats(run.beats, 3.0)
+        assert run.host.spawned_at[-1] == pytest.approx(begun + 1, abs=0.1)
+
+
+async def test_a_loop_that_is_given_a_full_inbox_lets_others_run() -> None:
+    async with running(definition("main")) as run:
+        await anyio.sleep(1)
+        for _ in range(5000):
+            run.daemon.post(StartAsked("main"))
+        beats = len(run.beats)
+
+        await anyio.lowlevel.checkpoint()
+
+        assert len(run.beats) < beats + 5000
+
+
+def assert_beats(beats: list[float], at_most_s: float) -> None:
+    gaps = [after - before for before, after in pairwise(beats)]
+    assert max(gaps) <= at_most_s + 1e-6
+
+
+async def test_an_event_at_the_very_instant_of_a_deadline_is_not_lost() -> None:
+    async with running(definition(restart={"burst": 0}), definition("other", enabled=False), beat_s=1.0) as run:
+        await anyio.sleep(0.5)
+        for _ in range(100):
+            await anyio.sleep_until(math.floor(anyio.current_time()) + 1.0)
+            run.daemon.post(StartAsked("other"))
+            await anyio.sleep(0.5)
+            assert run.daemon.fleet.children["other"].wanted
+            run.daemon.post(StopAsked("other"))
+            await anyio.sleep(0.25)
+            assert not run.daemon.fleet.children["other"].wanted
+
+
+async def test_changed_returns_after_the_next_change_and_not_before() -> None:
+    async with running(definition()) as run:
+        await anyio.sleep(1)
+        with anyio.move_on_after(10) as idle:
+            await run.daemon.changed()
+        assert idle.cancelled_caught
+
+        begun = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(run.daemon.changed)
+            await anyio.sleep(5)
+            run.daemon.post(StopAsked("main"))
+        assert anyio.current_time() == begun + 5
+
+
+async def test_the_daemon_ends_when_everything_is_down_after_a_shutdown() -> None:
+    """R25: and the rescue is the last."""
+    host = Host(answer=obeys)
+    daemon = Daemon(Fleet(cores=2), host, host)
+    host.post = daemon.post
+    daemon.post(Reloaded(Roster((definition("main"), definition("rescue")))))
+    daemon.post(Booted(first=True))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(daemon.run)
+        await anyio.sleep(1)
+        daemon.post(ShutdownAsked())
+
+    assert daemon.fleet.finished
+    assert host.done[-1] == f"act {Finish().kind} None"
+    assert [text for text in host.done if text.startswith("keep") and "stopped" in text][-2:] == [
+        "keep main stopped",
+        "keep rescue stopped",
+    ]
+
+
+async def test_a_gateway_that_does_not_hear_ends_with_a_kill_at_its_deadline() -> None:
+    def deaf(host: Host, action: Action) -> None:
+        if not isinstance(action, Terminate):
+            obeys(host, action)
+
+    host = Host(answer=deaf)
+    daemon = Daemon(Fleet(cores=2), host, host, beat_s=3.0)
+    host.post = daemon.post
+    daemon.post(Reloaded(Roster((definition("main", stop={"timeout": 20.0}),))))
+    daemon.post(Booted(first=True))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(daemon.run)
+        await anyio.sleep(1)
+        daemon.post(ShutdownAsked())
+
+    assert anyio.current_time() == pytest.approx(21)
+
+
+async def test_hands_that_answer_at_once_are_heard_in_their_turn() -> None:
+    """An answer posted from within an action is decided after the decision that led to it, never inside."""
+    async with running(definition(), answer=falls_at_once) as run:
+        await anyio.sleep(0.5)
+
+        told = [text.removeprefix("journal ") for text in run.host.done if text.startswith("journal ")]
+        assert told == ["reloaded", "booted", "spawned", "exited", "backoff"]
+
+
+def test_reports_are_sentences_about_a_gateway() -> None:
+    assert reports([Finish(), Report("main", "what cannot be"), Spawn("main", 1)]) == ["main: what cannot be"]
