@@ -13,33 +13,14 @@ from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 
+from supervisor.cli.arguments import VERBS, give
 from supervisor.errors import ClawsupError, PackageClash, UsageError
 
 TYPE_CHECKING = False  # typing's own would import typing, a sixth of the time that `status` takes
 if TYPE_CHECKING:
     from typing import NoReturn
 
-# Each verb: its group in the help, its module, what follows it, what it does.
-_VERBS = {
-    "status": ("See", "status", "[NAME...]", "one line a gateway; with a NAME the whole story"),
-    "logs": ("See", "logs", "NAME", "what a gateway printed; -f goes on"),
-    "events": ("See", "events", "", "what happened, and what was decided; -f goes on"),
-    "ports": ("See", "ports", "", "the ports that each gateway may take"),
-    "start": ("Change", "operate", "NAME...", "brings gateways up, and waits until they are"),
-    "stop": ("Change", "operate", "NAME...", "takes gateways down; remembered until `start`"),
-    "restart": ("Change", "operate", "NAME...", "gives gateways a new process"),
-    "exec": ("Change", "execute", "NAME -- COMMAND", "runs a command, such as openclaw, on a gateway's behalf"),
-    "check": ("Set up", "check", "", "tells all that is wrong with the definitions"),
-    "run": ("Set up", "run", "", "the supervisor itself, in the foreground"),
-}
-
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
-
-_ALL = {
-    "start": "every gateway that is enabled",
-    "stop": "every gateway",
-    "restart": "every gateway that is not stopped",
-}
 
 _EPILOG = """\
 examples:
@@ -91,7 +72,7 @@ def _obey(words: list[str]) -> int:
     args.conf_dir, args.state_dir = (
         os.path.abspath(os.path.expanduser(path)) for path in (args.conf_dir, args.state_dir)
     )
-    code: int = import_module(f"supervisor.cli.{_VERBS[args.verb][1]}").main(args)
+    code: int = import_module(f"supervisor.cli.{VERBS[args.verb][1]}").main(args)
     return code
 
 
@@ -149,7 +130,7 @@ class _Parser(argparse.ArgumentParser):
             import difflib
 
             verb = rest.partition("'")[0]
-            near = difflib.get_close_matches(verb, _VERBS, n=1)
+            near = difflib.get_close_matches(verb, VERBS, n=1)
             message = f"{verb} is no verb of clawsup" + (f"; did you mean {near[0]}?" if near else "")
         raise UsageError(message, mend=f"{self.prog} --help")
 
@@ -188,12 +169,10 @@ def _parser(words: list[str]) -> _Parser:
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     verbs = parser.add_subparsers(prog="clawsup", dest="verb", metavar="VERB", help=argparse.SUPPRESS)
     wanted = _verb_of(words)
-    for verb in [wanted] if wanted in _VERBS else _VERBS:
-        _, _, follows, does = _VERBS[verb]
+    for verb in [wanted] if wanted in VERBS else VERBS:
+        _, _, follows, does = VERBS[verb]
         usage = f"clawsup {verb} {follows}" if verb == "exec" else None
-        _arguments(
-            verb, verbs.add_parser(verb, usage=usage, description=does, formatter_class=_Help, allow_abbrev=False)
-        )
+        give(verb, verbs.add_parser(verb, usage=usage, description=does, formatter_class=_Help, allow_abbrev=False))
     return parser
 
 
@@ -211,7 +190,7 @@ def _verb_of(words: list[str]) -> str:
 def _description() -> str:
     lines = ["Keeps every OpenClaw gateway of this host running, as conf.d/*.toml says."]
     group = ""
-    for verb, (of, _, follows, does) in _VERBS.items():
+    for verb, (of, _, follows, does) in VERBS.items():
         if of != group:
             lines += ["", f"{of}:"]
             group = of
@@ -228,33 +207,3 @@ def _places() -> tuple[tuple[str, str, str], ...]:
         ("--conf-dir", os.environ.get("CLAWSUP_CONF_DIR") or etc, "the definitions"),
         ("--state-dir", os.environ.get("CLAWSUP_STATE_DIR") or var, "the supervisor's own state"),
     )
-
-
-def _arguments(verb: str, parser: argparse.ArgumentParser) -> None:
-    """Give a verb its own arguments (INTERFACE.md §3)."""
-    if verb == "status":
-        parser.add_argument("names", metavar="NAME", nargs="*", help="the whole story of these")
-    elif verb in {"start", "stop", "restart"}:
-        parser.add_argument("names", metavar="NAME", nargs="*")
-        parser.add_argument("--all", action="store_true", help=_ALL[verb])
-        parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
-        if verb == "stop":
-            parser.add_argument("--now", action="store_true", help="kill at once, without the time to finish work")
-    elif verb in {"logs", "events"}:
-        if verb == "logs":
-            parser.add_argument("name", metavar="NAME")
-        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
-        parser.add_argument("-n", "--lines", metavar="N", type=_count, default=20, help="how many (default 20)")
-    elif verb == "exec":
-        parser.add_argument("name", metavar="NAME")
-        parser.add_argument(
-            "command", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="`openclaw` is that gateway's own"
-        )
-    if verb not in {"logs", "exec", "run"}:
-        parser.add_argument("--json", action="store_true", help="for programs")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text} is not a number of lines")
-    return int(text)

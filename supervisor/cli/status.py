@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from supervisor.control.address import socket_path
 from supervisor.control.client import checked, request
@@ -19,6 +18,17 @@ _EXIT_DOWN, _EXIT_DEGRADED = 3, 5
 
 def main(args: argparse.Namespace) -> int:
     """Show all gateways, or the whole story of some; the exit code tells how those are that were asked for."""
+    if args.watch:
+        from supervisor.cli.watch import watch
+
+        watch(lambda: rendered(args, asked(args)))
+    document = asked(args)
+    print(rendered(args, document))
+    return verdict(document)
+
+
+def asked(args: argparse.Namespace) -> dict[str, Any]:
+    """Get the document of INTERFACE.md §5; of gateways that are named, the whole story."""
     socket = socket_path(args.state_dir)
     document = checked(*request(socket, "GET", "/v1/status"))
     if args.names:
@@ -26,18 +36,20 @@ def main(args: argparse.Namespace) -> int:
 
         paths = [f"/v1/gateways/{quote(name, safe='')}" for name in dict.fromkeys(args.names)]
         document["gateways"] = [checked(*request(socket, "GET", path)) for path in paths]
+    return document
+
+
+def rendered(args: argparse.Namespace, document: dict[str, Any]) -> str:
+    """Give what is printed of it."""
     if args.json:
-        json.dump(document, sys.stdout)
-        print()
-    elif args.names:
+        return json.dumps(document)
+    if args.names:
         from supervisor.cli.story import story
 
-        print("\n\n".join(story(entry) for entry in document["gateways"]))
-    else:
-        from supervisor.cli.table import table
+        return "\n\n".join(story(entry) for entry in document["gateways"])
+    from supervisor.cli.table import table
 
-        print(table(document))
-    return verdict(document)
+    return table(document)
 
 
 def verdict(document: dict[str, Any]) -> int:
