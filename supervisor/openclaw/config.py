@@ -75,6 +75,17 @@ def read_config(
         return ConfigFault(path, None, "is nested too deeply")
 
 
+def load_config(path: str, read: Callable[[str], bytes]) -> Mapping[str, Any] | ConfigFault:
+    """All that a config file and what it includes say, merged; `read` as above."""
+    try:
+        data = _load(path, read, (), [])
+    except _UnusableError as error:
+        return error.fault
+    except RecursionError:
+        return ConfigFault(path, None, "is nested too deeply")
+    return data if isinstance(data, dict) else ConfigFault(path, 1, "is no object: expected { … }")
+
+
 def _load(path: str, read: Callable[[str], bytes], chain: tuple[str, ...], includes: list[str]) -> Any:
     """The content of one file with its includes resolved; `chain` is who included it, outermost first."""
     if path in chain:

@@ -2,7 +2,8 @@
 
 Theory of operation. `step` is total: it never raises, never waits, never reads a clock. Everything that moves a child from
 one state to another is in this file, in probing.py, which says what follows from answers and from silence, and in exits.py,
-which says what follows the end of a life. `stopped`, `queued`, `backoff`, `failed` and `blocked` have no process;
+which says what follows the end of a life. `stopped`, `queued`, `backoff`, `failed`, `blocked` and `repairing`
+(repair.py) have no process;
 `starting`, `ready`, `degraded`, `hung` and `stopping` have exactly one, the life they carry. An event about another life
 than that is old news. What cannot happen changes nothing and is reported: a supervisor must not die of surprise.
 
@@ -12,12 +13,13 @@ Only the fleet lets a queued child start (`start`), since only the fleet knows w
 from dataclasses import replace
 from typing import assert_never
 
-from supervisor.policy import exits, probing
+from supervisor.policy import exits, probing, repair
 from supervisor.policy.exits import Step
 from supervisor.policy.messages import (
     Action,
     Adopted,
     ChildEvent,
+    ConfigPromoted,
     Exited,
     HandoffAnswered,
     Kill,
@@ -25,6 +27,8 @@ from supervisor.policy.messages import (
     ObstacleChanged,
     Probe,
     Probed,
+    RepairAsked,
+    RepairStepped,
     Report,
     RestartAsked,
     Spawn,
@@ -47,6 +51,7 @@ from supervisor.policy.state import (
     Life,
     Queued,
     Ready,
+    Repairing,
     Starting,
     State,
     Stopped,
@@ -83,10 +88,16 @@ def step(child: Child, event: ChildEvent, now: float) -> Step:
             return _obstacle_changed(child, event, now)
         case HandoffAnswered():
             return probing.handoff_answered(child, event)
+        case RepairStepped():
+            return repair.stepped(child, event, now)
+        case RepairAsked():
+            return repair.asked(child, event.config_key, event.guarded, now)
+        case ConfigPromoted():
+            return probing.promoted(child, event)
         case StartAsked():
             return _start_asked(child, now)
         case StopAsked():
-            return _down(replace(child, wanted=False, held=True), now, at_once=event.at_once)
+            return down(replace(child, wanted=False, held=True), now, at_once=event.at_once)
         case RestartAsked():
             return _restart_asked(child, now)
         case _:
@@ -127,6 +138,8 @@ def tick(child: Child, now: float) -> Step:
             return enter(child, Queued(now), now), ()
         case Blocked():
             return enter(child, Queued(now), now), (Unwatch(child.name),)
+        case Repairing():
+            return repair.overdue(child, state, now)
         case Stopped() | Queued() | Ready() | Degraded():
             return child, ()
         case _:
@@ -138,7 +151,7 @@ def wake_at(child: Child) -> float | None:
     match child.state:
         case Starting(ready_by=at) | Hung(kill_at=at) | Stopping(kill_at=at) | Backoff(until=at) | Failed(until=at):
             return at
-        case Blocked(until=until):
+        case Blocked(until=until) | Repairing(until=until):
             return until
         case _:
             return None
@@ -146,7 +159,7 @@ def wake_at(child: Child) -> float | None:
 
 def close(child: Child, now: float, *, at_once: bool) -> Step:
     """The supervisor ends: down with it, whatever is wanted afterwards."""
-    return _down(replace(child, closing=True), now, at_once=at_once)
+    return down(replace(child, closing=True), now, at_once=at_once)
 
 
 def _spawned(child: Child, event: Spawned, now: float) -> Step:
@@ -172,6 +185,8 @@ def _not_spawned(child: Child, event: SpawnRefused | SpawnFailed, obstacle: Obst
     child = replace(child, spawns=child.spawns - 1)
     if not child.wanted or child.closing:
         return enter(child, Stopped(), now), ()
+    if isinstance(event, SpawnRefused) and event.obstacle.what == "config":
+        return repair.lacking(child, event.obstacle, event.guarded, now)
     if obstacle is not None:
         return enter(child, Blocked(obstacle), now), (Watch(child.name, obstacle),)
     reason = event.reason if isinstance(event, SpawnFailed) else ""
@@ -183,6 +198,8 @@ def _adopted(child: Child, event: Adopted, now: float) -> Step:
     if life is not None and life.number != event.life:
         return child, (_impossible(child, event),)
     unwatch = _unwatch(child)
+    if isinstance(child.state, Repairing):
+        child, unwatch = repair.dropped(child)
     if life is not None:
         life = replace(life, pid=event.pid, start_ticks=event.start_ticks, adopted=True)
         child = replace(child, state=_with_life(child.state, life), spawns=max(1, child.spawns))
@@ -195,7 +212,7 @@ def _adopted(child: Child, event: Adopted, now: float) -> Step:
             # The brain that decided this may have died before it said so.
             return child, (Terminate(child.name, life.number),)
         case _ if not child.wanted:
-            child, actions = _down(child, now, at_once=False)
+            child, actions = down(child, now, at_once=False)
             return child, (*unwatch, *actions)
         case Starting():
             return child, (*unwatch, Probe(child.name, life.number, "start", now))
@@ -232,6 +249,8 @@ def _start_asked(child: Child, now: float) -> Step:
             return enter(child, Blocked(child.broken), now), ()
         case Blocked(obstacle=obstacle) if obstacle.what == "definition":
             return child, ()
+        case Repairing():
+            return child, ()
         case _:
             return enter(child, Queued(now, urgent=True), now), _unwatch(child)
 
@@ -239,16 +258,19 @@ def _start_asked(child: Child, now: float) -> Step:
 def _restart_asked(child: Child, now: float) -> Step:
     if child.closing or life_of(child.state) is None or isinstance(child.state, Stopping):
         return _start_asked(child, now)
-    return _down(replace(child, wanted=True, held=False, terms=()), now, at_once=False)
+    return down(replace(child, wanted=True, held=False, terms=()), now, at_once=False)
 
 
-def _down(child: Child, now: float, *, at_once: bool) -> Step:
+def down(child: Child, now: float, *, at_once: bool) -> Step:
+    """Towards having no process; whether it comes back is for `wanted` to say."""
     state = child.state
     match state:
         case Stopped():
             return child, ()
-        case Queued() | Backoff() | Failed() | Blocked():
-            return enter(child, Stopped(), now), _unwatch(child)
+        case Queued() | Backoff() | Failed() | Blocked() | Repairing():
+            unwatch = _unwatch(child)
+            child, dropped = repair.dropped(child)
+            return enter(child, Stopped(), now), (*unwatch, *dropped)
         case Stopping() if not at_once:
             return child, ()
         case Starting(life=life) | Ready(life=life) | Degraded(life=life) | Hung(life=life) | Stopping(life=life):

@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import assert_never
 
 from supervisor.openclaw import exits as code
-from supervisor.policy import backoff
+from supervisor.policy import backoff, repair
 from supervisor.policy.definition import Restart
-from supervisor.policy.messages import Action, Cause, Exited, Obstacle, Sweep, Watch
+from supervisor.policy.messages import Action, Cause, Exited, Incident, Obstacle, Sweep, Watch
 from supervisor.policy.state import (
     Backoff,
     Blocked,
@@ -37,7 +37,7 @@ def judge(child: Child, life: Life, event: Exited) -> Cause:
     if isinstance(child.state, Stopping):
         return Cause.ASKED
     if isinstance(child.state, Hung):
-        return Cause.HUNG
+        return child.state.cause
     if event.obstacle is not None and (
         life.started is None or event.code == code.CONFIG or event.obstacle.cause is Cause.MISSING
     ):
@@ -58,16 +58,18 @@ def ended(child: Child, life: Life, event: Exited, now: float) -> Step:
     """The child after its life is over, whatever the reason."""
     child = replace(child, terms=tuple(at for at in child.terms if now - at < CONTEST_WINDOW_S))
     cause = judge(child, life, event)
-    if _terminated_by_another(event) and cause not in (Cause.ASKED, Cause.HUNG):
+    if _terminated_by_another(event) and cause not in (Cause.ASKED, Cause.HUNG, Cause.PARKED):
         child = replace(child, terms=(*child.terms, now))
     if _is_unclean(life, event, cause):
         child = replace(child, boots=(*backoff.recent(child.boots, now, restart_rule(child)), now))
     child = replace(child, last_exit=LastExit(event.code, event.signal, cause, now, now - life.begun), warnings=())
-    child, state, watch = _next_state(child, life, event, cause, now)
+    incident = _incident(child, life, event, cause, now)
+    child, state, actions = _next_state(child, life, event, cause, now)
     if not child.wanted or child.closing:
-        state, watch = Stopped(), ()
+        child, actions = repair.dropped(child)
+        state = Stopped()
     child = replace(child, state=state, since=now)
-    return child, (Sweep(child.name, life.number), *watch)
+    return child, (*incident, Sweep(child.name, life.number), *actions)
 
 
 def counted(child: Child, ready_s: float) -> Child:
@@ -162,11 +164,26 @@ def _next_state(
         case Cause.CONFIG:
             if life.started is not None:
                 child = counted(child, ready_s)
-            return _blocked(child, _config_obstacle(child, event))
+            if not child.wanted or child.closing:
+                return child, Stopped(), ()
+            if event.guarded.moved and child.repair is None:
+                child = counted(child, ready_s)
+                return child, wait(child, ready_s, now, "its config changed while it started"), ()
+            child, actions = repair.refused(child, _config_obstacle(child, event), event.guarded, now)
+            return child, child.state, actions
         case Cause.CONFLICT | Cause.MISSING:
             return _blocked(child, event.obstacle or _config_obstacle(child, event))
         case _:
             assert_never(cause)
+
+
+def _incident(child: Child, life: Life, event: Exited, cause: Cause, now: float) -> tuple[Action, ...]:
+    """What nobody asked for is written down; what a rung's start comes to belongs to the incident that is open."""
+    if cause in (Cause.ASKED, Cause.HANDOFF, Cause.UPGRADED) or (cause is Cause.CONFIG and child.repair is not None):
+        return ()
+    why = event.obstacle.reason if event.obstacle is not None and cause is event.obstacle.cause else ""
+    why = child.state.why if isinstance(child.state, Hung) else why or event.guarded.other
+    return (Incident(child.name, life.number, cause, event.code, event.signal, now - life.begun, why),)
 
 
 def _blocked(child: Child, obstacle: Obstacle) -> tuple[Child, State, tuple[Action, ...]]:
@@ -174,7 +191,7 @@ def _blocked(child: Child, obstacle: Obstacle) -> tuple[Child, State, tuple[Acti
 
 
 def _why(child: Child, cause: Cause, event: Exited) -> str:
-    if cause is Cause.HUNG and isinstance(child.state, Hung):
+    if cause in (Cause.HUNG, Cause.PARKED) and isinstance(child.state, Hung):
         return child.state.why
     return said(event)
 

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from supervisor.policy import child as one
-from supervisor.policy import exits
-from supervisor.policy.definition import Definition
+from supervisor.policy import exits, reload, repair
 from supervisor.policy.exits import Step
 from supervisor.policy.messages import (
     Action,
@@ -18,17 +17,15 @@ from supervisor.policy.messages import (
     ChildEvent,
     Event,
     Finish,
-    Obstacle,
     Reloaded,
     Report,
     RestartAsked,
     ShutdownAsked,
     StartAsked,
     Ticked,
-    Unwatch,
     Watch,
 )
-from supervisor.policy.state import Backoff, Blocked, Child, Failed, Queued, Starting, Stopped, enter, life_of
+from supervisor.policy.state import Blocked, Child, Queued, Repairing, Starting, Stopped, enter, life_of
 
 RESCUE_FIRST_S = 60.0
 # A start that takes longer than this is a slow one (a migration): it no longer keeps others from starting.
@@ -38,7 +35,11 @@ RANK = {"rescue": 0, "main": 1, "extra": 2}
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """The whole state of policy. `rescue_by` is the instant until which the others wait for the rescue, if they do."""
+    """The whole state of policy.
+
+    `rescue_by` is the instant until which the others wait for the rescue, if they do; `rolling` are the gateways that have yet
+    to take a new definition, in the order in which they will.
+    """
 
     children: Mapping[str, Child] = field(default_factory=dict)
     cores: int = 1
@@ -46,6 +47,7 @@ class Fleet:
     closing: bool = False
     finished: bool = False
     rescue_by: float | None = None
+    rolling: tuple[str, ...] = ()
 
 
 Decision = tuple[Fleet, tuple[Action, ...]]
@@ -64,8 +66,12 @@ def decide(fleet: Fleet, event: Event, now: float) -> Decision:
             fleet, actions = _ticked(fleet, now)
         case _:
             fleet, actions = _routed(fleet, event, now)
-    fleet, turn = _stop_turn(fleet, now) if fleet.closing else _start_turn(fleet, now)
-    return fleet, (*actions, *turn)
+    if fleet.closing:
+        fleet, turn = _stop_turn(fleet, now)
+        return fleet, (*actions, *turn)
+    fleet, roll = _roll_turn(fleet, now) if fleet.rolling else (fleet, ())
+    fleet, turn = _start_turn(fleet, now)
+    return fleet, (*actions, *roll, *turn)
 
 
 def wake_at(fleet: Fleet, now: float) -> float | None:
@@ -119,81 +125,39 @@ def _begun(child: Child, event: Booted, now: float) -> Step:
         child = replace(child, wanted=wanted, spawns=0 if life_of(child.state) is None else 1)
     if life_of(child.state) is not None:
         return child, ()
+    if isinstance(child.state, Repairing) and child.wanted and child.broken is None and not event.first:
+        return repair.resumed(child, child.state)
+    ended: tuple[Action, ...] = ()
+    if not child.wanted or child.broken is not None or event.first:
+        child, ended = repair.dropped(child)
     if not child.wanted:
-        return enter(child, Stopped(), now), ()
+        return enter(child, Stopped(), now), ended
     if child.broken is not None:
-        return enter(child, Blocked(child.broken), now), ()
+        return enter(child, Blocked(child.broken), now), ended
     if isinstance(child.state, Blocked) and not event.first:
         return child, (Watch(child.name, child.state.obstacle),)
     if isinstance(child.state, Stopped) or event.first:
-        return enter(child, exits.when_allowed(child, now), now), ()
+        return enter(child, exits.when_allowed(child, now), now), ended
     return child, ()
 
 
 def _reloaded(fleet: Fleet, event: Reloaded, now: float) -> Decision:
-    actions: tuple[Action, ...] = ()
-    broken = dict(event.roster.broken)
-    defined = {definition.name: definition for definition in event.roster.definitions}
-    for name, definition in defined.items():
-        child = fleet.children.get(name)
-        if child is None:
-            state = Queued(now) if definition.enabled and fleet.booted else Stopped()
-            child = Child(name, definition, state, now, wanted=definition.enabled)
-        else:
-            child, more = _redefined(child, definition, now)
-            actions = (*actions, *more)
-        fleet = _with(fleet, child)
-    for name, obstacle in broken.items():
-        child, more = _broken(fleet.children.get(name), name, obstacle, now)
-        fleet, actions = _with(fleet, child), (*actions, *more)
-    for child in list(fleet.children.values()):
-        if child.name in defined or child.name in broken:
-            continue
-        if life_of(child.state) is not None:
-            fleet = _with(fleet, replace(child, orphaned=True))
-        else:
-            actions = (*actions, *_unwatch(child))
-            fleet = replace(fleet, children={n: c for n, c in fleet.children.items() if n != child.name})
-    return fleet, actions
+    may_start = fleet.booted and not fleet.closing
+    children, changed, actions = reload.apply(fleet.children, event, now, may_start=may_start)
+    # Before it has booted a brain only learns what there is; afterwards one gateway at a time takes its new definition.
+    rolling = tuple(child.name for child in reversed(in_order(changed))) if may_start else ()
+    unfit = tuple(name for name in rolling if name in event.unfit)
+    rolling = tuple(name for name in rolling if name not in unfit)
+    text = "keeps its old definition: it would not start again, as its config is invalid"
+    actions = (*actions, *(Report(name, text) for name in unfit))
+    return replace(fleet, children=children, rolling=rolling), actions
 
 
-def _redefined(child: Child, definition: Definition, now: float) -> Step:
-    """A definition that can be read: a living child takes it for its next life, one that is down at once."""
-    before = child.definition
-    changed = definition != before or child.broken is not None
-    child = replace(child, broken=None, orphaned=False)
-    if life_of(child.state) is not None:
-        return replace(child, pending=definition if definition != before else None), ()
-    child = replace(child, definition=definition, pending=None)
-    if before is None or before.enabled != definition.enabled:
-        child = replace(child, wanted=definition.enabled and not child.held)
-    if child.closing or not changed:
-        return child, ()
-    if not child.wanted:
-        return (child, ()) if isinstance(child.state, Stopped) else (enter(child, Stopped(), now), _unwatch(child))
-    match child.state:
-        case Blocked():
-            return enter(child, Queued(now), now), _unwatch(child)
-        case Stopped() | Backoff() | Failed():
-            return enter(child, exits.when_allowed(child, now), now), ()
-        case _:
-            return child, ()
-
-
-def _broken(child: Child | None, name: str, obstacle: Obstacle, now: float) -> Step:
-    """A definition that cannot be read: a living child keeps its last good one, one that is down is blocked."""
-    if child is not None and life_of(child.state) is not None:
-        return replace(child, broken=obstacle, orphaned=False), ()
-    if child is None:
-        child = Child(name, None, Stopped(), now)
-    child = replace(child, broken=obstacle, orphaned=False)
-    if not child.wanted or child.closing or child.state == Blocked(obstacle):
-        return child, ()
-    return enter(child, Blocked(obstacle), now), _unwatch(child)
-
-
-def _unwatch(child: Child) -> tuple[Action, ...]:
-    return (Unwatch(child.name),) if isinstance(child.state, Blocked) else ()
+def _roll_turn(fleet: Fleet, now: float) -> Decision:
+    children, rolling, actions = reload.roll(fleet.children, fleet.rolling, now)
+    if rolling == fleet.rolling and children is fleet.children:
+        return fleet, actions
+    return replace(fleet, children=children, rolling=rolling), actions
 
 
 def _start_turn(fleet: Fleet, now: float) -> Decision:
@@ -242,7 +206,7 @@ def _is_rescue(child: Child) -> bool:
 
 def _shutdown(fleet: Fleet, event: ShutdownAsked, now: float) -> Decision:
     """From now on nothing starts; `at_once`, nobody has a grace, the rescue not either."""
-    fleet = replace(fleet, closing=True, rescue_by=None)
+    fleet = replace(fleet, closing=True, rolling=(), rescue_by=None)
     actions: tuple[Action, ...] = ()
     if event.at_once:
         for child in fleet.children.values():

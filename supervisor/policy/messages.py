@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Literal, TypeAlias
 
 from supervisor.policy.definition import Definition
+from supervisor.policy.discount import Excuse
 
 
 class Cause(StrEnum):
@@ -46,7 +47,8 @@ class Answer:
     """What a gateway said to one round of probes.
 
     `started`, `live` and `ready` are the verdicts of /startupz, /healthz and /readyz; None means not asked or not told.
-    `detail` says why not. `progress` only ever grows while the process works (CPU ticks used and bytes written).
+    `detail` says why not. `progress` only ever grows while the process works (CPU ticks used and bytes written). `refused`: the
+    port takes no connection; `excuse`: why its silence may say nothing about the gateway (policy/discount.py).
     """
 
     started: bool | None
@@ -54,6 +56,31 @@ class Answer:
     ready: bool | None
     detail: str = ""
     progress: int = 0
+    refused: bool = False
+    excuse: Excuse = ""
+
+
+Rung: TypeAlias = Literal["rollback", "rollback_booted", "doctor", "restore", "rescue"]
+"""One attempt at a refused config; `restore` puts the refused one back when all was in vain."""
+
+RungOutcome: TypeAlias = Literal["start", "useless", "unavailable", "changed", "done"]
+"""What a rung came to: worth a start, no help, not to be had, overtaken by somebody's edit, or done (a `restore`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """What the config guard knows when a gateway has refused its config; keys are those of contents (openclaw/content.py).
+
+    `proven`: this very OpenClaw has run on the refused content; `good` and `booted` are the newest that were found good, and
+    the newest good one that was ever started on; `other` is what the gateway said that shows that it was about something else;
+    `moved` says that the file changed while the gateway started, so that it is not known what was refused.
+    """
+
+    proven: bool = False
+    good: str = ""
+    booted: str = ""
+    other: str = ""
+    moved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +102,7 @@ class SpawnRefused:
     name: str
     life: int
     obstacle: Obstacle
+    guarded: Guarded = Guarded()
     kind: Literal["spawn_refused"] = "spawn_refused"
 
 
@@ -115,16 +143,22 @@ class Exited:
     obstacle: Obstacle | None = None
     upgraded: bool = False
     config_key: str = ""
+    guarded: Guarded = Guarded()
     kind: Literal["exited"] = "exited"
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """One round of probes came back; every Probe action is answered by exactly one Probed."""
+    """One round of probes came back; every Probe action is answered by exactly one Probed.
+
+    `config_key` is the content that the gateway runs on: what it booted on, or a later one that is valid; "" where that is not
+    known.
+    """
 
     name: str
     life: int
     answer: Answer
+    config_key: str = ""
     kind: Literal["probed"] = "probed"
 
 
@@ -146,6 +180,39 @@ class HandoffAnswered:
     accepted: bool | None
     detail: str = ""
     kind: Literal["handoff_answered"] = "handoff_answered"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairStepped:
+    """A rung of the ladder has come to an end; `key` is the content that is in place now."""
+
+    name: str
+    rung: Rung
+    outcome: RungOutcome
+    detail: str
+    key: str
+    kind: Literal["repair_step"] = "repair_step"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairAsked:
+    """The operator wants the ladder climbed on the content that is in place now, `config_key`."""
+
+    name: str
+    config_key: str
+    guarded: Guarded = Guarded()
+    kind: Literal["repair_asked"] = "repair_asked"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigPromoted:
+    """A content is kept as good: `booted` when the gateway had started on it, `hot` when it was only reloaded into it."""
+
+    name: str
+    life: int
+    key: str
+    how: Literal["booted", "hot"]
+    kind: Literal["config_promoted"] = "config_promoted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +258,14 @@ class Roster:
 
 @dataclass(frozen=True, slots=True)
 class Reloaded:
-    """The definitions were read anew."""
+    """The definitions were read anew; `prune` stops gateways whose definition is gone.
+
+    `unfit` are the living gateways whose config has become invalid: none of them is restarted for this.
+    """
 
     roster: Roster = field(default_factory=lambda: Roster(()))
+    prune: bool = False
+    unfit: tuple[str, ...] = ()
     kind: Literal["reloaded"] = "reloaded"
 
 
@@ -221,6 +293,9 @@ ChildEvent: TypeAlias = (
     | Probed
     | ObstacleChanged
     | HandoffAnswered
+    | RepairStepped
+    | RepairAsked
+    | ConfigPromoted
     | StartAsked
     | StopAsked
     | RestartAsked
@@ -304,6 +379,73 @@ class ConsumeHandoff:
 
 
 @dataclass(frozen=True, slots=True)
+class RepairStep:
+    """Climb one rung: put the content `to` in place, or let somebody try.
+
+    `broken` is what was refused, `left` what should be in place now; `again` says that an earlier brain may have begun it.
+    """
+
+    name: str
+    rung: Rung
+    broken: str
+    left: str
+    to: str = ""
+    again: bool = False
+    kind: Literal["repair_step"] = "repair_step"
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRepair:
+    """Give up the rung that is under way, and put back what it found."""
+
+    name: str
+    kind: Literal["cancel_repair"] = "cancel_repair"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairEnd:
+    """The ladder is done with; `mended`: a gateway has started."""
+
+    name: str
+    mended: bool
+    kind: Literal["repair_end"] = "repair_end"
+
+
+@dataclass(frozen=True, slots=True)
+class Promote:
+    """Keep a content as good."""
+
+    name: str
+    life: int
+    key: str
+    how: Literal["booted", "hot"]
+    kind: Literal["promote"] = "promote"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """See what the process of a life is doing, before it is ended."""
+
+    name: str
+    life: int
+    kind: Literal["evidence"] = "evidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Write down how a life ended; `why` where more is known than its exit status."""
+
+    name: str
+    life: int
+    cause: Cause
+    code: int | None
+    signal: int | None
+    ran_s: float
+    why: str = ""
+    kind: Literal["incident"] = "incident"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Tell the operator something that changes nothing: an event that should have been impossible."""
 
@@ -319,4 +461,21 @@ class Finish:
     kind: Literal["finish"] = "finish"
 
 
-Action: TypeAlias = Spawn | Terminate | Kill | Sweep | Probe | Watch | Unwatch | ConsumeHandoff | Report | Finish
+Action: TypeAlias = (
+    Spawn
+    | Terminate
+    | Kill
+    | Sweep
+    | Probe
+    | Watch
+    | Unwatch
+    | ConsumeHandoff
+    | RepairStep
+    | CancelRepair
+    | RepairEnd
+    | Promote
+    | Evidence
+    | Incident
+    | Report
+    | Finish
+)

@@ -2,14 +2,28 @@
 
 from dataclasses import replace
 
+from supervisor.policy import repair
 from supervisor.policy.exits import Step
-from supervisor.policy.messages import Action, Answer, ConsumeHandoff, HandoffAnswered, Probe, Probed, Terminate
+from supervisor.policy.messages import (
+    Action,
+    Answer,
+    Cause,
+    ConfigPromoted,
+    ConsumeHandoff,
+    Evidence,
+    HandoffAnswered,
+    Probe,
+    Probed,
+    Promote,
+    Terminate,
+)
 from supervisor.policy.state import (
     Child,
     Degraded,
     Hung,
     Life,
     Ready,
+    RunsOn,
     Starting,
     enter,
     life_of,
@@ -32,6 +46,11 @@ DEGRADED_PROBE_S = 2.0
 DEGRADED_FRESH_S = 60.0
 # `restart-handoff consume` believes a row for 60 s.
 HANDOFF_VALID_S = 60.0
+# A started gateway that takes no connection for so long is parked: with the probe before, that is found within a minute.
+PARKED_S = 45.0
+PARKED_PROBE_S = 15.0
+# Silence that has an excuse does not count, but for no longer than this many times what it takes to be hung.
+PATIENCE = 5
 
 
 def probed(child: Child, event: Probed, now: float) -> Step:
@@ -42,9 +61,11 @@ def probed(child: Child, event: Probed, now: float) -> Step:
     state = child.state
     match state:
         case Starting():
-            return _asked_starting(child, state, event.answer, now)
+            return _asked_starting(child, state, event, now)
         case Ready() | Degraded():
-            return _asked_started(child, state, event.answer, now)
+            child, actions = _asked_started(child, state, event.answer, now)
+            child, promote = _timed(child, event.config_key, now)
+            return child, (*promote, *actions)
         case _:
             return child, ()
 
@@ -71,11 +92,25 @@ def handoff_answered(child: Child, event: HandoffAnswered) -> Step:
     return replace(child, handoff=None, terms=(*child.terms, handoff.at)), ()
 
 
-def _asked_starting(child: Child, state: Starting, answer: Answer, now: float) -> Step:
+def promoted(child: Child, event: ConfigPromoted) -> Step:
+    """A content is kept as good: from now on it is the one that the gateway has accepted."""
+    state = child.state
+    child = repair.forgiven(child)
+    if not isinstance(state, Ready | Degraded) or state.life.number != event.life:
+        return child, ()
+    life = replace(state.life, config=replace(state.life.config, accepted=event.key))
+    return replace(child, state=replace(state, life=life)), ()
+
+
+def _asked_starting(child: Child, state: Starting, event: Probed, now: float) -> Step:
+    answer = event.answer
     if answer.started:
-        life = replace(state.life, started=now)
+        config = RunsOn(event.config_key, event.config_key, event.config_key, now)
+        life = replace(state.life, started=now, config=config)
         child, actions = _answered(replace(child, state=replace(state, life=life)), life, answer, now)
-        return _consume(child, life, actions, now)
+        child, mended = repair.mended(child)
+        child, actions = _consume(child, life, actions, now)
+        return child, (*mended, *actions)
     grew = answer.progress > state.progress
     state = replace(
         state,
@@ -91,13 +126,44 @@ def _asked_started(child: Child, state: Ready | Degraded, answer: Answer, now: f
     if answer.live:
         return _answered(child, state.life, answer, now)
     rule = probe_rule(child)
-    misses = state.misses + 1
-    if misses >= rule.failures:
+    silent = now if state.silent is None else state.silent
+    refused = None if not answer.refused else now if state.refused is None else state.refused
+    misses = _counted(state.misses, answer, excusable=now - silent < PATIENCE * rule.failures * rule.interval)
+    if misses >= rule.failures or (refused is not None and now - refused >= PARKED_S):
         why = f"{answer.detail or 'no answer'} ({misses} probes in a row)"
-        return _hang(child, state, why, now)
-    asked = max(now, state.asked + rule.interval)
-    state = replace(state, misses=misses, asked=asked)
+        return _hang(child, state, why, now, Cause.PARKED if answer.refused else Cause.HUNG)
+    asked = max(now, state.asked + (rule.interval if refused is None else min(rule.interval, PARKED_PROBE_S)))
+    state = replace(state, misses=misses, asked=asked, silent=silent, refused=refused)
     return replace(child, state=state), (Probe(child.name, state.life.number, "health", asked),)
+
+
+def _counted(misses: int, answer: Answer, *, excusable: bool) -> int:
+    """The misses in a row with this one: a host that slept or stood still begins anew, a starved one counts nothing."""
+    match answer.excuse if excusable else "":
+        case "slept" | "stalled":
+            return 0
+        case "starved":
+            return misses
+        case _:
+            return misses + 1
+
+
+def _timed(child: Child, key: str, now: float) -> Step:
+    """How long the present content of its config has been in use; good after a stable while of being ready."""
+    state = child.state
+    if not key or not isinstance(state, Ready | Degraded):
+        return child, ()
+    runs = state.life.config
+    if key != runs.candidate:
+        runs = RunsOn(runs.booted, runs.accepted, key, now)
+    stable = isinstance(state, Ready) and now - max(runs.since, state.since) >= restart_rule(child).stable
+    promote: tuple[Action, ...] = ()
+    if stable and not runs.promoted:
+        runs = replace(runs, promoted=True)
+        promote = (Promote(child.name, state.life.number, key, "booted" if key == runs.booted else "hot"),)
+    if runs == state.life.config:
+        return child, ()
+    return replace(child, state=replace(state, life=replace(state.life, config=runs))), promote
 
 
 def _answered(child: Child, life: Life, answer: Answer, now: float) -> Step:
@@ -107,7 +173,7 @@ def _answered(child: Child, life: Life, answer: Answer, now: float) -> Step:
     if answer.ready is not False:
         asked = now + interval
         if isinstance(child.state, Ready):
-            child = replace(child, state=replace(child.state, misses=0, asked=asked))
+            child = replace(child, state=replace(child.state, misses=0, asked=asked, silent=None, refused=None))
         else:
             child = enter(child, Ready(life, now, asked), now)
         return child, (Probe(child.name, life.number, "health", asked),)
@@ -115,17 +181,18 @@ def _answered(child: Child, life: Life, answer: Answer, now: float) -> Step:
     fresh = not isinstance(child.state, Degraded) or now - child.state.since < DEGRADED_FRESH_S
     asked = now + (min(interval, DEGRADED_PROBE_S) if fresh else interval)
     if isinstance(child.state, Degraded):
-        child = replace(child, state=replace(child.state, misses=0, asked=asked, why=why))
+        child = replace(child, state=replace(child.state, misses=0, asked=asked, why=why, silent=None, refused=None))
     else:
         spent = replace(life, ready_s=ready_seconds(child, now))
         child = enter(child, Degraded(spent, now, asked, why), now)
     return child, (Probe(child.name, life.number, "health", asked),)
 
 
-def _hang(child: Child, state: Starting | Ready | Degraded, why: str, now: float) -> Step:
+def _hang(child: Child, state: Starting | Ready | Degraded, why: str, now: float, cause: Cause = Cause.HUNG) -> Step:
     life = replace(state.life, ready_s=ready_seconds(child, now))
     grace = min(HUNG_GRACE_S, stop_rule(child).timeout)
-    return enter(child, Hung(life, now + grace, why), now), (Terminate(child.name, life.number),)
+    actions = (Evidence(child.name, life.number), Terminate(child.name, life.number))
+    return enter(child, Hung(life, now + grace, why, cause), now), actions
 
 
 def _forget_handoff(child: Child, life: Life, now: float) -> Child:

@@ -15,8 +15,8 @@ from pydantic import Field, TypeAdapter
 
 from supervisor.policy.definition import Definition
 from supervisor.policy.fleet import Fleet, decide
-from supervisor.policy.messages import Action, Event, Probe, Probed, Reloaded, Roster
-from supervisor.policy.state import Child, Degraded, Ready, Starting
+from supervisor.policy.messages import Action, Event, Exited, Probe, Probed, Reloaded, RepairStepped, Report, Roster
+from supervisor.policy.state import Backoff, Child, Degraded, Failed, Ready, Starting
 
 Fields = dict[str, object]
 
@@ -73,6 +73,8 @@ def lines(before: Fleet, event: Event, after: Fleet, actions: Sequence[Action], 
     told = event if not isinstance(event, Reloaded) else replace(event, roster=_hashed(event.roster))
     fields = _EVENT.dump_python(told, mode="json")
     fields = {key: value for key, value in fields.items() if key not in ("name", "kind")}
+    if isinstance(event, Exited):
+        fields |= _judged(after.children.get(event.name))
     decision = {
         "now": now,
         "changes": changes,
@@ -80,7 +82,11 @@ def lines(before: Fleet, event: Event, after: Fleet, actions: Sequence[Action], 
         "actions": _ACTIONS.dump_python(tuple(actions), mode="json"),
     }
     first = Line(event.kind, gateway, {**fields, "decision": decision})
-    return [first, *(line for name in touched for line in _entered(before, after, name) if line.event != event.kind)]
+    reports = [Line("reported", action.name, {"text": action.text}) for action in actions if isinstance(action, Report)]
+    entered = [line for name in touched for line in _entered(before, after, name, now) if line.event != event.kind]
+    mending = [line for name in touched for line in _mending(before, event, after, name)]
+    begun = [line for line in mending if line.event == "repair_started"]
+    return [first, *begun, *entered, *(line for line in mending if line not in begun), *reports]
 
 
 def replay(journal: Iterator[Mapping[str, object]]) -> Iterator[str]:
@@ -114,6 +120,12 @@ def replay(journal: Iterator[Mapping[str, object]]) -> Iterator[str]:
             yield f"seq {line['seq']}: the actions are {actions}, the journal says {decision['actions']}"
 
 
+def _judged(child: Child | None) -> Fields:
+    """What policy made of an exit: for the reader of the journal; a replay comes to it by itself."""
+    ended = child.last_exit if child is not None else None
+    return {} if ended is None else {"cause": str(ended.cause), "ran_s": round(ended.ran_s, 3)}
+
+
 def _touched(before: Fleet, after: Fleet) -> list[str]:
     """The children that a decision made, changed or removed."""
     changed = [name for name, child in after.children.items() if before.children.get(name) is not child]
@@ -141,16 +153,35 @@ def _bare(child: Child | None) -> Child | None:
             return child
 
 
-def _entered(before: Fleet, after: Fleet, name: str) -> Iterator[Line]:
+def _entered(before: Fleet, after: Fleet, name: str, now: float) -> Iterator[Line]:
     old, new = before.children.get(name), after.children.get(name)
     # A child that has just been heard of was never stopped by anybody.
     if new is None or new.state.kind == (old.state.kind if old is not None else "stopped"):
         return
     if isinstance(new.state, Ready | Degraded) and old is not None and isinstance(old.state, Starting):
         yield Line("started", name, {"life": new.state.life.number, "after_s": new.since - new.state.life.begun})
+    if new.state.kind in ("queued", "starting"):
+        return
     state = _CHILD.dump_python(new, mode="json", include={"state"})["state"]
-    if new.state.kind not in ("queued", "starting"):
-        yield Line(new.state.kind, name, {key: value for key, value in state.items() if key not in ("kind", "life")})
+    told = {key: value for key, value in state.items() if key not in ("kind", "life")}
+    if isinstance(new.state, Backoff | Failed):
+        told["in_s"] = round(new.state.until - now, 3)
+    yield Line(new.state.kind, name, told)
+
+
+def _mending(before: Fleet, event: Event, after: Fleet, name: str) -> Iterator[Line]:
+    """What the ladder begins, has put in place, and comes to."""
+    old, new = before.children.get(name), after.children.get(name)
+    was, now = old.repair if old is not None else None, new.repair if new is not None else None
+    if now is not None and was is None:
+        yield Line("repair_started", name, {"broken": now.broken, "why": now.obstacle.reason})
+    started = isinstance(event, RepairStepped) and (event.name, event.outcome) == (name, "start")
+    if isinstance(event, RepairStepped) and started and event.rung.startswith("rollback") and was is not None:
+        yield Line("config_rolled_back", name, {"from": was.broken, "to": event.key})
+    if was is not None and now is None:
+        mended = new is not None and isinstance(new.state, Ready | Degraded)
+        tried = [f"{each.rung}: {each.outcome}" for each in was.tried]
+        yield Line("repair_ended", name, {"mended": mended, "tried": ", ".join(tried)})
 
 
 def _brief(child: Child | None) -> object:

@@ -8,7 +8,22 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from supervisor.policy.definition import Definition, Probe, Restart, Start, Stop
-from supervisor.policy.messages import Cause, Obstacle
+from supervisor.policy.messages import Cause, Obstacle, Rung, RungOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class RunsOn:
+    """The contents of its config that a life has to do with, by their keys; "" where not known.
+
+    `booted` is what it started on, `accepted` that or what it was reloaded into and stable on since; `candidate` is the present
+    one, seen since `since`, and `promoted` says that it has been asked to be kept as good.
+    """
+
+    booted: str = ""
+    accepted: str = ""
+    candidate: str = ""
+    since: float = 0.0
+    promoted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +37,7 @@ class Life:
     started: float | None = None
     ready_s: float = 0.0
     adopted: bool = False
+    config: RunsOn = RunsOn()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +70,18 @@ class Starting:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Started and ready since `since`; `asked` is the instant of the probe that is under way, `misses` those in a row before it."""
+    """Started and ready since `since`; `asked` is the instant of the probe that is under way, `misses` those in a row before it.
+
+    `silent` is the instant of the first answer that failed to come since the last that came, `refused` that of the first
+    connection refused since one was taken.
+    """
 
     life: Life
     since: float
     asked: float
     misses: int = 0
+    silent: float | None = None
+    refused: float | None = None
     kind: Literal["ready"] = "ready"
 
 
@@ -72,16 +94,19 @@ class Degraded:
     asked: float
     why: str
     misses: int = 0
+    silent: float | None = None
+    refused: float | None = None
     kind: Literal["degraded"] = "degraded"
 
 
 @dataclass(frozen=True, slots=True)
 class Hung:
-    """Told to end because it no longer answers or never came up; killed at `kill_at`."""
+    """Told to end because it no longer answers or never came up, or (`cause` parked) lives without listening; killed at `kill_at`."""
 
     life: Life
     kill_at: float
     why: str
+    cause: Cause = Cause.HUNG
     kind: Literal["hung"] = "hung"
 
 
@@ -121,7 +146,18 @@ class Blocked:
     kind: Literal["blocked"] = "blocked"
 
 
-State: TypeAlias = Stopped | Queued | Starting | Ready | Degraded | Hung | Stopping | Backoff | Failed | Blocked
+@dataclass(frozen=True, slots=True)
+class Repairing:
+    """OpenClaw refused its config, and a rung of the ladder is being climbed, until `until` at the longest."""
+
+    rung: Rung
+    until: float
+    kind: Literal["repairing"] = "repairing"
+
+
+State: TypeAlias = (
+    Stopped | Queued | Starting | Ready | Degraded | Hung | Stopping | Backoff | Failed | Blocked | Repairing
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +183,40 @@ class Handoff:
 
 
 @dataclass(frozen=True, slots=True)
+class Tried:
+    """What a rung of the ladder came to."""
+
+    rung: Rung
+    outcome: RungOutcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """An incident of cause config while it is being mended.
+
+    `broken` is the content that was refused and goes back if nothing helps, `left` what the last rung left in place; `good`
+    and `booted` are what there is to go back to; `obstacle` is what blocks in the end; `other` says that it was not the config.
+    """
+
+    broken: str
+    since: float
+    obstacle: Obstacle
+    left: str
+    good: str = ""
+    booted: str = ""
+    other: str = ""
+    tried: tuple[Tried, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Child:
     """A definition plus its supervised state.
 
     `definition` is the one that the present life runs by (None while no readable one was ever seen), `pending` the one for
     the next life. `wanted` is what shall be; `held` remembers an operator's stop over restarts of the supervisor. `boots` and
     `terms` are instants of unclean boots and of SIGTERMs that we did not send. `lives` counts for ever, `spawns` since the
-    keeper started.
+    keeper started. `repair` is the ladder being climbed, `spent` the (content, rung) pairs that are not tried again.
     """
 
     name: str
@@ -174,6 +237,8 @@ class Child:
     last_exit: LastExit | None = None
     handoff: Handoff | None = None
     warnings: tuple[str, ...] = ()
+    repair: Repair | None = None
+    spent: tuple[tuple[str, Rung], ...] = ()
 
 
 def life_of(state: State) -> Life | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypedDict
 
+from supervisor.policy import repair
 from supervisor.policy.fleet import Fleet, in_order
 from supervisor.policy.messages import Obstacle
 from supervisor.policy.state import (
@@ -14,6 +15,7 @@ from supervisor.policy.state import (
     Hung,
     Queued,
     Ready,
+    Repairing,
     Starting,
     Stopped,
     Stopping,
@@ -111,6 +113,8 @@ def reason(child: Child, fleet: Fleet) -> str | None:
             if child.held:
                 return "stopped by the operator"
             return None if child.wanted else "not enabled"
+        case Repairing(rung=rung):
+            return f"its config was refused: {repair.words(rung)}"
         case Ready() | Stopping():
             return None
 

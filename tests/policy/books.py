@@ -13,6 +13,8 @@ from supervisor.policy.messages import (
     Kill,
     ObstacleChanged,
     Reloaded,
+    RepairAsked,
+    RepairStepped,
     RestartAsked,
     ShutdownAsked,
     Spawn,
@@ -60,6 +62,10 @@ def account(places: Places, before: Fleet, event: Event, after: Fleet, now: floa
             _account_exit(places[event.name], before, event, after, now)
         case StartAsked() | RestartAsked():
             places[event.name].held, places[event.name].excused = False, True
+        case RepairStepped() | RepairAsked():
+            # A start by a rung waits for nothing; who asks for a repair by hand wants the gateway up.
+            places[event.name].excused = True
+            places[event.name].held &= not after.children[event.name].wanted
         case StopAsked():
             places[event.name].held = True
         case ObstacleChanged():

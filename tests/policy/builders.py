@@ -35,6 +35,8 @@ from supervisor.policy.state import (
     Life,
     Queued,
     Ready,
+    Repair,
+    Repairing,
     Starting,
     State,
     Stopped,
@@ -108,9 +110,19 @@ def states() -> Iterator[tuple[str, State]]:
     yield "blocked-config", Blocked(obstacle("config", Cause.CONFIG))
     yield "blocked-definition", Blocked(BROKEN)
     yield "contested", Blocked(replace(obstacle(), what="contested", cause=Cause.CONTESTED), until=NOW + 5)
+    yield "repairing", Repairing("rollback", NOW + 5)
+    yield "doctoring", Repairing("doctor", NOW + 5)
 
 
 STATES = dict(states())
+
+
+def repair(**fields: Any) -> Repair:
+    """A ladder that has not come to anything yet."""
+    stands = obstacle("config", Cause.CONFIG, "k-bad")
+    return Repair(
+        **{"broken": "k-bad", "since": NOW - 20, "obstacle": stands, "left": "k-bad", "good": "k-good", **fields}
+    )
 
 
 def child(state: State, name: str = "main", **fields: Any) -> Child:
@@ -124,6 +136,7 @@ def child(state: State, name: str = "main", **fields: Any) -> Child:
         "spawns": 3,
         "handoff": Handoff(2, 302, NOW - 510, 0.5, asked=True),
         "broken": BROKEN if state == Blocked(BROKEN) else None,
+        "repair": repair() if isinstance(state, Repairing) else None,
     }
     return Child(name, state=state, since=NOW - 20, **{**past, **fields})
 

@@ -4,11 +4,16 @@ from supervisor.policy.fleet import Fleet, decide, wake_at
 from supervisor.policy.messages import (
     Action,
     Booted,
+    CancelRepair,
     ConsumeHandoff,
     Event,
     Exited,
     Finish,
     Obstacle,
+    RepairAsked,
+    RepairEnd,
+    RepairStep,
+    RepairStepped,
     Report,
     Spawn,
     Spawned,
@@ -18,7 +23,7 @@ from supervisor.policy.messages import (
     Unwatch,
     Watch,
 )
-from supervisor.policy.state import Blocked, Child, Life, Starting, life_of
+from supervisor.policy.state import Blocked, Child, Life, Repairing, Starting, life_of
 
 ENDS = (Exited, SpawnRefused, SpawnFailed)
 
@@ -28,6 +33,7 @@ def hold(before: Fleet, event: Event, after: Fleet, actions: tuple[Action, ...],
     _lives_end_only_by_their_end(before, event, after)
     _actions_are_about_a_life(before, event, after, actions)
     _watches_are_balanced(before, event, after, actions)
+    _ladders_are_climbed_once(before, event, after, actions)
     never_busy(after, now)
 
 
@@ -55,7 +61,14 @@ def _lives_end_only_by_their_end(before: Fleet, event: Event, after: Fleet) -> N
 
 def _actions_are_about_a_life(before: Fleet, event: Event, after: Fleet, actions: tuple[Action, ...]) -> None:
     for action in actions:
-        if isinstance(action, Finish | Report | Watch | Unwatch):
+        if isinstance(action, Finish | Report | Watch | Unwatch | CancelRepair | RepairEnd):
+            continue
+        if isinstance(action, RepairStep):
+            child = after.children[action.name]
+            assert child.wanted, f"{action.name} is repaired although nobody wants it"
+            assert isinstance(child.state, Repairing) or after.closing
+            assert after.closing or child.repair is not None
+            assert after.closing or (isinstance(child.state, Repairing) and action.rung == child.state.rung)
             continue
         name, old, new = action.name, _life(before, action.name), _life(after, action.name)
         present = {life.number for life in (old, new) if life is not None}
@@ -92,6 +105,26 @@ def _watches_are_balanced(before: Fleet, event: Event, after: Fleet, actions: tu
             assert Watch(name, new) in mine, f"nobody watches {name}"
         elif new is None and old is not None:
             assert mine[-1:] == [Unwatch(name)], f"{name} is watched for ever"
+
+
+def _ladders_are_climbed_once(before: Fleet, event: Event, after: Fleet, actions: tuple[Action, ...]) -> None:
+    """A rung is begun when its state is entered, and ended or cancelled when that is left; the same one never twice."""
+    for name in {*before.children, *after.children}:
+        old, new = before.children.get(name), after.children.get(name)
+        was, now = _rung(old), _rung(new)
+        steps = [a for a in actions if isinstance(a, RepairStep) and a.name == name]
+        if now is not None and now != was:
+            assert len(steps) == 1, f"nobody climbs for {name}"
+            assert new is not None
+            assert old is not None
+            if steps[0].rung != "restore" and not isinstance(event, RepairAsked):
+                assert (steps[0].broken, steps[0].rung) not in old.spent, f"{name}: {steps[0].rung} a second time"
+        if was is not None and now is None and not isinstance(event, RepairStepped | Booted):
+            assert CancelRepair(name) in actions, f"nobody stops what is climbed for {name}"
+
+
+def _rung(child: Child | None) -> str | None:
+    return child.state.rung if child is not None and isinstance(child.state, Repairing) else None
 
 
 def _watched(child: Child | None) -> Obstacle | None:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from supervisor.policy.definition import Definition
-from supervisor.policy.fleet import Fleet, decide
+from supervisor.policy.fleet import Fleet, decide, wake_at
 from supervisor.policy.messages import (
     Adopted,
     Booted,
@@ -43,7 +45,7 @@ from tests.policy.builders import (
     obstacle,
     only,
 )
-from tests.policy.invariants import hold
+from tests.policy.invariants import never_busy
 
 
 def test_a_hung_gateway_is_killed_after_ten_seconds_and_again_until_it_is_gone() -> None:
@@ -242,20 +244,22 @@ def test_misses_survive_the_brain() -> None:
     assert after.children["main"].state.kind == "hung"
 
 
-@pytest.mark.parametrize(("began", "pause"), [(0.1, 60), (1 / 3, 60), (2**33 / 7, 60), (2**50 / 3, 60)])
-def test_no_start_deadline_ever_stands_still(began: float, pause: float) -> None:
-    """Rounding must not give a deadline that is not after the instant it was made at."""
-    story = Story.of(definition(), definition("other"), cores=1)
-    story = Story(Fleet(cores=1), began)
-    story.tell(Reloaded(Roster((definition(), definition("other")))))
+@given(st.integers(6, 30), st.floats(0.5, 60))
+def test_no_start_deadline_ever_stands_still(exponent: int, before: float) -> None:
+    """Sums are rounded where they cross a power of two: no deadline may come out as the instant it was made at."""
+    story = Story(Fleet(cores=1), 2.0**exponent - before)
+    story.tell(Reloaded(Roster((definition(start={"timeout": 60.0}), definition("other")))))
     story.tell(Booted(first=True))
     story.spawned()
+    story.now += 0.3
+    story.probed(answer(started=False, progress=1))
 
-    for done in range(1, 30):
-        story.probed(answer(started=False, progress=done))
-        story.wait(pause)
-        hold(story.fleet, Ticked(), story.fleet, (), story.now)
+    while (due := wake_at(story.fleet, story.now)) is not None and story.state() == "starting":
+        story.now = due
+        never_busy(story.fleet, story.now)
+        story.tell(Ticked())
 
+    assert story.state() == "hung"
     assert story.spawns() == ["main", "other"]
 
 

@@ -4,7 +4,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from supervisor.policy.messages import Answer, RestartAsked, ShutdownAsked, StartAsked, StopAsked
+from supervisor.policy.messages import Answer, Guarded, RepairAsked, RestartAsked, ShutdownAsked, StartAsked, StopAsked
 from tests.policy.books import BURST, Place
 from tests.policy.builders import NOT_YET, SILENT, STARTED, answer, definition
 from tests.policy.invariants import never_busy
@@ -110,6 +110,12 @@ class Supervision(RuleBasedStateMachine):
         if name in self.host.fleet.children:
             self.host.tell(RestartAsked(name))
 
+    @rule(name=names)
+    def an_operator_repairs(self, name: str) -> None:
+        if name in self.host.fleet.children:
+            key = f"k{self.host.places[name].config_version}"
+            self.host.tell(RepairAsked(name, key, Guarded(good="k-good")))
+
     @rule(name=names, file=st.sampled_from(("good", "good", "broken", "removed")), changed=st.booleans())
     def an_operator_reloads(self, name: str, file: str, changed: bool) -> None:
         self.host.places[name].file = file
@@ -152,6 +158,10 @@ class Supervision(RuleBasedStateMachine):
     @invariant()
     def every_gateway_that_lives_is_probed_once(self) -> None:
         assert self.host.unwatched() == []
+
+    @invariant()
+    def every_ladder_is_climbed_by_somebody(self) -> None:
+        assert self.host.unclimbed() == []
 
     def teardown(self) -> None:
         assert self.host.differences() == []

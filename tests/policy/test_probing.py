@@ -4,6 +4,7 @@ import pytest
 
 from supervisor.policy.fleet import decide
 from supervisor.policy.messages import (
+    Evidence,
     Probe,
     Probed,
     Terminate,
@@ -123,7 +124,7 @@ def test_eight_missed_probes_in_a_row_are_a_hang() -> None:
     actions = story.probed(SILENT)
 
     assert story.state() == "hung"
-    assert actions == (Terminate("main", 1),)
+    assert actions == (Evidence("main", 1), Terminate("main", 1))
     assert "no answer within 10 s (8 probes in a row)" in status_of(story)
 
 

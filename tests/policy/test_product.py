@@ -10,16 +10,21 @@ from supervisor.policy.messages import (
     Adopted,
     Booted,
     Cause,
+    ConfigPromoted,
     Event,
     Exited,
+    Guarded,
     HandoffAnswered,
     Kill,
     ObstacleChanged,
     Probed,
     Reloaded,
+    RepairAsked,
+    RepairStepped,
     Report,
     RestartAsked,
     Roster,
+    RungOutcome,
     ShutdownAsked,
     Spawned,
     SpawnFailed,
@@ -46,6 +51,13 @@ from tests.policy.builders import (
 from tests.policy.invariants import hold
 
 LIVES = {"past": 2, "present": 3, "future": 4}
+GUARDED = {
+    "good": Guarded(good="k-good", booted="k-booted"),
+    "proven": Guarded(proven=True, good="k-bad"),
+    "other": Guarded(good="k-good", other="uses newer schema version 19"),
+    "moved": Guarded(good="k-good", moved=True),
+}
+OUTCOMES: tuple[RungOutcome, ...] = ("start", "useless", "unavailable", "changed", "done")
 CHANGED = definition(env={"A": "b"})
 
 
@@ -60,6 +72,14 @@ def events_of_a_life(number: int) -> Iterator[tuple[str, Event]]:
     yield "exit-missing", Exited("main", number, 1, None, obstacle=obstacle("launcher", Cause.MISSING))
     yield "exit-upgraded", Exited("main", number, 1, None, upgraded=True)
     yield "exit-no-config", Exited("main", number, 78, None)
+    for name, known in GUARDED.items():
+        yield f"exit-{name}", Exited("main", number, 78, None, config_key="k-bad", guarded=known)
+    no_meta = SpawnRefused("main", number, obstacle("config", Cause.CONFIG, "k-bad"), GUARDED["good"])
+    yield "refused-config", no_meta
+    yield "promoted", ConfigPromoted("main", number, "k1", "hot")
+    yield "parked", Probed("main", number, answer(live=False, refused=True), "k1")
+    yield "starved", Probed("main", number, answer(live=False, excuse="starved"), "k1")
+    yield "slept", Probed("main", number, answer(live=False, excuse="slept"), "k1")
     for name, said in (("started", STARTED), ("not-yet", NOT_YET), ("silent", SILENT), ("no", answer(ready=False))):
         yield f"probed-{name}", Probed("main", number, said)
     for accepted in (True, False, None):
@@ -73,6 +93,10 @@ def events() -> Iterator[tuple[str, Event]]:
     yield "freed", ObstacleChanged("main", None)
     yield "other-obstacle", ObstacleChanged("main", obstacle(key="other"))
     yield "same-obstacle", ObstacleChanged("main", obstacle())
+    for outcome in OUTCOMES:
+        yield f"rolled-{outcome}", RepairStepped("main", "rollback", outcome, "", "k-now")
+        yield f"doctored-{outcome}", RepairStepped("main", "doctor", outcome, "", "k-now")
+    yield "repair", RepairAsked("main", "k-bad", GUARDED["good"])
     yield "start", StartAsked("main")
     yield "restart", RestartAsked("main")
     yield "stop", StopAsked("main")

@@ -126,24 +126,6 @@ def test_a_reload_without_a_change_does_nothing() -> None:
     assert (story.child(), story.told) == (before, [])
 
 
-def test_a_changed_definition_waits_for_the_next_life() -> None:
-    story = up("main")
-    changed = definition(port=20000)
-
-    reloaded(story, changed)
-    assert (story.child().definition, story.child().pending, story.told) == (definition(), changed, [])
-    story.exits(1)
-
-    assert (story.child().definition, story.child().pending) == (changed, None)
-
-
-def test_a_change_that_is_taken_back_is_no_change() -> None:
-    story = up("main")
-    reloaded(story, definition(port=20000))
-
-    assert reloaded(story, definition()).child().pending is None
-
-
 @pytest.mark.parametrize("state", ["blocked-port", "blocked-config", "contested", "backoff", "failed"])
 def test_a_changed_definition_wakes_what_waits(state: str) -> None:
     story = reloaded(Story(fleet(child(STATES[state]))), definition(port=20000))
@@ -209,13 +191,13 @@ def test_a_stopped_gateway_stays_stopped_whatever_becomes_of_its_definition() ->
     assert (story.state(), story.spawns()) == ("stopped", [])
 
 
-def test_enabling_starts_and_disabling_ends_the_waiting_but_not_the_gateway() -> None:
+def test_enabling_starts_and_disabling_ends_a_gateway() -> None:
     story = Story.of(definition(enabled=False))
     assert reloaded(story, definition()).spawns() == ["main"]
     story.up()
 
     reloaded(story, definition(enabled=False))
-    assert story.state() == "ready"
+    assert story.state() == "stopping"
 
     story = reloaded(Story(fleet(child(STATES["blocked-port"]))), definition(enabled=False))
     assert (story.state(), story.told) == ("stopped", [Unwatch("main")])

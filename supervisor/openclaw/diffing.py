@@ -1,0 +1,26 @@
+"""What changed between two contents of a config, as a unified diff without secrets."""
+
+import difflib
+
+from supervisor.openclaw.content import Content
+from supervisor.openclaw.masking import Mask
+
+
+def diff(before: Content, after: Content, *, labels: tuple[str, str], mask: Mask | None = None) -> list[str]:
+    """The lines of the diff of all files of both; empty when they are the same, secrets included."""
+    mask = mask or Mask()
+    old, new = dict(before.files), dict(after.files)
+    lines: list[str] = []
+    for path in sorted({*old, *new}):
+        if old.get(path) == new.get(path):
+            continue
+        pairs = list(zip(labels, (old, new), strict=True))
+        texts = [mask.config(files.get(path, b"").decode("utf-8", errors="replace")) for _, files in pairs]
+        heads = [f"{path} ({label})" if path in files else "nothing" for label, files in pairs]
+        found = difflib.unified_diff(texts[0].splitlines(), texts[1].splitlines(), heads[0], heads[1], lineterm="")
+        lines += list(found) or [
+            f"--- {heads[0]}",
+            f"+++ {heads[1]}",
+            "(they differ in bytes that a line does not show)",
+        ]
+    return lines

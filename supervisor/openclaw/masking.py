@@ -1,0 +1,147 @@
+"""Takes the secrets out of text that people are shown: of JSON5 in any state of damage, and of log lines.
+
+What is masked is judged by the name before a value and by the shapes of well-known tokens. Nothing is parsed: a config file is
+most often shown when it no longer parses. The same secret has the same number in all texts that one `Mask` has masked, so that
+a diff of two masked files still tells that a secret changed.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+_WORDS = frozenset(
+    {
+        *("token", "tokens", "password", "passwords", "passwd", "passphrase", "secret", "secrets", "credential"),
+        *("credentials", "apikey", "apikeys", "key", "bearer", "authorization", "cookie", "cookies", "pat", "jwt"),
+    }
+)
+# Names in which a number or true is a limit or a switch, not a secret: maxTokens, token: true.
+_SOFT = frozenset({"token", "tokens", "key", "cookie", "cookies", "pat"})
+_CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+_TOKEN = re.compile(
+    r"(?P<space>\s+)|(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))"
+    r"|(?P<string>\"(?:[^\"\\\n]|\\.)*(?:\"|(?=\n)|\\?\Z)|'(?:[^'\\\n]|\\.)*(?:'|(?=\n)|\\?\Z))"
+    r"|(?P<word>(?:[^\s{}\[\],:\"'/]|/(?![/*]))+)|(?P<sign>.)",
+    re.DOTALL,
+)
+_VARIABLE = re.compile(r"\$\{[A-Z_][A-Z0-9_]*\}")
+_STARS = re.compile(r"\*\*\*(\d+)")
+_NUMBER_OR_SWITCH = re.compile(r"[-+]?[0-9.][0-9a-fA-FxX._+-]*|true|false|null|Infinity|NaN")
+_SHAPES = re.compile(
+    r"\b(?:sk|pk|rk)-[A-Za-z0-9_-]{16,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|\bgh[a-z]_[A-Za-z0-9]{20,}"
+    r"|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{16,}|\b\d{6,12}:[A-Za-z0-9_-]{30,}"
+    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
+    r"|\bAIza[0-9A-Za-z_-]{30,}|\b[0-9a-f]{48}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)",
+    re.DOTALL,
+)
+_SAID = re.compile(
+    r"(?P<head>(?:\bBearer\s+)|(?:://[^\s/:@]*:)|(?:[?&\"'\s]?[\w.-]*(?:token|password|passwd|secret|api[_-]?key)[\w-]*"
+    r"[\"']?\s*[=:]\s*[\"']?))(?P<value>[^\s\"'&,;@<>{}\[\]()]{4,})",
+    re.IGNORECASE,
+)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a value under this name is one that nobody should see."""
+    return bool(_parts(name) & _WORDS)
+
+
+class Mask:
+    """Masks texts; remembers what it has masked, so that the same value is recognised in plain lines too."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def config(self, text: str) -> str:
+        """A config file, or a piece of one, with every secret replaced by `***` and its number."""
+        return "".join(self._config(text))
+
+    def restored(self, text: str) -> str:
+        """Put back every secret that this mask has replaced by its number."""
+        values = {number: value for value, number in self._seen.items()}
+        return _STARS.sub(lambda found: values.get(int(found[1]), found[0]), text)
+
+    def line(self, text: str) -> str:
+        """Any other text: known secrets, well-known shapes, and what stands behind `token=` and the like."""
+        for value in sorted(self._seen, key=len, reverse=True):
+            text = text.replace(value, self._star(value))
+        text = _SHAPES.sub(lambda found: self._star(found[0]), text)
+        return _SAID.sub(self._said, text)
+
+    def _config(self, text: str) -> Iterator[str]:
+        tokens = [(found.lastgroup or "", found[0]) for found in _TOKEN.finditer(text)]
+        inside: list[tuple[bool, bool]] = [(False, False)]
+        named = inside[-1]
+        for at, (kind, token) in enumerate(tokens):
+            if kind in ("string", "word"):
+                if _is_name(tokens, at):
+                    hard, soft = _judged(_bare(token))
+                    named = (hard or inside[-1][0], soft or inside[-1][1])
+                    yield token
+                else:
+                    yield self._value(token, named)
+            elif kind == "sign":
+                named = _stepped(token, inside, named)
+                yield token
+            else:
+                yield token if kind == "space" else self.line(token)
+
+    def _value(self, token: str, named: tuple[bool, bool]) -> str:
+        hard, soft = named
+        bare = _bare(token)
+        plain = _NUMBER_OR_SWITCH.fullmatch(token) is not None
+        if (
+            not (hard or soft)
+            or (plain and not hard)
+            or bare in ("null", "true", "false")
+            or _VARIABLE.fullmatch(bare)
+            or not bare
+        ):
+            return self.line(token)
+        quote = token[0] if token[0] in "\"'" else ""
+        closing = quote if quote and token.endswith(quote) and len(token) > 1 else ""
+        return f"{quote}{self._star(bare)}{closing}"
+
+    def _said(self, found: re.Match[str]) -> str:
+        value = found["value"]
+        if value.startswith("***") or _VARIABLE.match(value) or _NUMBER_OR_SWITCH.fullmatch(value):
+            return found[0]
+        return f"{found['head']}***"
+
+    def _star(self, value: str) -> str:
+        # A short value would be found everywhere, and masking it would tell it.
+        number = self._seen.setdefault(value, len(self._seen) + 1) if len(value) >= 6 else 0  # noqa: PLR2004
+        return f"***{number}" if number else "***"
+
+
+def _parts(name: str) -> frozenset[str]:
+    parts = [part.lower() for part in _CAMEL.findall(name)]
+    pairs = [first + second for first, second in pairwise(parts)]
+    return frozenset([*parts, *pairs])
+
+
+def _judged(name: str) -> tuple[bool, bool]:
+    """Whether every value under this name is a secret, and whether a string is."""
+    parts = _parts(name)
+    return bool(parts & (_WORDS - _SOFT)), bool(parts & _SOFT)
+
+
+def _is_name(tokens: list[tuple[str, str]], at: int) -> bool:
+    after = next((token for kind, token in tokens[at + 1 :] if kind not in ("space", "comment")), "")
+    return after == ":"
+
+
+def _stepped(sign: str, inside: list[tuple[bool, bool]], named: tuple[bool, bool]) -> tuple[bool, bool]:
+    """What the next value is judged by, after a sign of punctuation."""
+    if sign in "{[":
+        inside.append(named)
+    elif sign in "}]" and len(inside) > 1:
+        inside.pop()
+    return named if sign == ":" else inside[-1]
+
+
+def _bare(token: str) -> str:
+    quote = token[:1]
+    if quote not in ("'", '"'):
+        return token
+    return token[1:-1] if len(token) > 1 and token.endswith(quote) else token[1:]

@@ -1,0 +1,123 @@
+"""A reload is taken by one gateway at a time, and ends with the first that does not come up."""
+
+from supervisor.policy.definition import Definition, Probe
+from supervisor.policy.messages import Action, Reloaded, Report, Roster, Spawn, Terminate
+from tests.policy.builders import Story, answer, definition, up
+
+
+def reload(story: Story, *definitions: Definition, prune: bool = False) -> tuple[Action, ...]:
+    return story.tell(Reloaded(Roster(definitions), prune=prune))
+
+
+def ended(actions: tuple[Action, ...]) -> list[str]:
+    return [action.name for action in actions if isinstance(action, Terminate)]
+
+
+def moved(name: str) -> Definition:
+    return definition(name, port=20_000)
+
+
+def test_an_unchanged_roster_sends_not_one_signal() -> None:
+    story = up("main", "rescue")
+
+    assert reload(story, definition("main"), definition("rescue")) == ()
+
+
+def test_a_live_key_is_taken_at_once_by_the_life_that_runs() -> None:
+    story = up("main")
+    quick = definition(probe=Probe(interval=5))
+
+    assert reload(story, quick) == ()
+    assert story.child().definition == quick
+    assert story.child().pending is None
+
+
+def test_a_change_takes_one_gateway_after_the_other_and_the_rescue_last() -> None:
+    story = up("main", "rescue", "other")
+    assert ended(reload(story, moved("main"), moved("rescue"), moved("other"))) == ["other"]
+
+    for name, following in [("other", ["main"]), ("main", ["rescue"]), ("rescue", [])]:
+        story.exits(0, name)
+        assert story.child(name).definition == moved(name)
+        story.spawned(name)
+        assert ended(story.probed(answer(started=True, ready=True), name)) == following
+
+    assert story.fleet.rolling == ()
+
+
+def test_the_next_one_waits_until_the_one_before_is_started() -> None:
+    story = up("main", "other")
+    reload(story, moved("main"), moved("other"))
+    story.exits(0, "other")
+    story.spawned("other")
+
+    assert ended(story.probed(answer(started=False), "other")) == []
+    assert story.state("main") == "ready"
+
+
+def test_a_reload_stops_at_the_first_gateway_that_does_not_come_up() -> None:
+    story = up("main", "other")
+    reload(story, moved("main"), moved("other"))
+    story.exits(0, "other")
+    story.spawned("other")
+    story.forget()
+
+    story.exits(1, "other")
+
+    assert Report("other", "did not come up with its new definition; not reloaded: main") in story.told
+    assert story.state("main") == "ready"
+    assert story.child("main").definition == definition("main")
+
+
+def test_a_change_of_identity_ends_the_gateway_under_the_old_one_and_begins_the_new() -> None:
+    story = up("main")
+    elsewhere = definition(state_dir="/elsewhere")
+
+    assert ended(reload(story, elsewhere)) == ["main"]
+    assert story.child().definition == definition()
+    story.exits(0)
+
+    assert story.child().definition == elsewhere
+
+
+def test_a_change_that_is_taken_back_before_its_turn_is_no_change() -> None:
+    story = up("main", "other")
+    reload(story, moved("main"), moved("other"))
+
+    reload(story, definition("main"), moved("other"))
+    story.exits(0, "other")
+    story.up("other")
+
+    assert story.child("main").pending is None
+    assert story.state("main") == "ready"
+
+
+def test_an_operator_who_stops_a_gateway_takes_it_out_of_the_turn() -> None:
+    story = up("main", "other")
+    reload(story, moved("main"), moved("other"))
+
+    story.stop("other")
+    story.exits(0, "other")
+
+    assert story.state("other") == "stopped"
+    assert story.state("main") == "stopping"
+
+
+def test_a_gateway_whose_definition_is_gone_is_stopped_only_when_pruned() -> None:
+    story = up("main", "other")
+
+    assert reload(story, definition("main")) == ()
+    assert story.child("other").orphaned
+    assert ended(reload(story, definition("main"), prune=True)) == ["other"]
+    story.exits(0, "other")
+    assert story.state("other") == "stopped"
+
+
+def test_a_crash_before_its_turn_takes_the_new_definition_along() -> None:
+    story = up("main", "other")
+    reload(story, moved("main"), moved("other"))
+
+    story.exits(1, "main")
+
+    assert isinstance(story.told[-1], Spawn)
+    assert story.child("main").definition == moved("main")
