@@ -24,9 +24,10 @@ _HOST = "127.0.0.1"
 _OPENING = b"HTTP/"
 # A deadline that strikes later than this, in s, found us asleep: the answer may well have come in time.
 _LATE_S = 1.0
+_REFUSED = "connection refused"
 # What a peer can do to a connection. Every other errno is about us: no descriptor, no memory, no route to loopback.
 _PEER = {
-    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNREFUSED: _REFUSED,
     errno.ECONNRESET: "connection reset",
     errno.ECONNABORTED: "connection reset",
     errno.EPIPE: "connection reset",
@@ -71,7 +72,9 @@ async def ask(
     visit = _Visit(port, tls, timeout_s, anyio.current_time() + timeout_s)
     first = await visit.get(health.STARTUP if phase == "start" else health.LIVE)
     if not isinstance(first, _Reply):
-        return first if isinstance(first, CannotProbe) else Answer(None, live=False, ready=None, detail=first.text)
+        if isinstance(first, CannotProbe):
+            return first
+        return Answer(None, live=False, ready=None, detail=first.text, refused=first.text == _REFUSED)
     foreign = owner()
     if isinstance(foreign, CannotProbe):
         return foreign

@@ -61,6 +61,9 @@ async def probe(
     return await ask(port=port, tls=tls, phase=phase, timeout_s=timeout_s, owner=owner)
 
 
+REFUSED = Answer(None, live=False, ready=None, detail="connection refused", refused=True)
+
+
 def hung(detail: str) -> Answer:
     return Answer(started=None, live=False, ready=None, detail=detail)
 
@@ -203,7 +206,7 @@ async def test_a_port_without_listener_refuses() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         for phase in ("start", "health"):
-            assert await probe(bound.getsockname()[1], phase) == hung("connection refused")
+            assert await probe(bound.getsockname()[1], phase) == REFUSED
 
 
 async def test_a_silent_peer_is_given_its_time_and_no_more(silent: socket.socket) -> None:

@@ -82,6 +82,10 @@ class Journal:
         else:
             self.trouble = ""
 
+    def __del__(self) -> None:
+        # A descriptor is a bare number: nobody else would give it back.
+        self._close()
+
     def close(self) -> None:
         """Write what waits and let go of the file; a later `append` opens it again."""
         self.flush()

@@ -1,0 +1,59 @@
+"""One directory a failure: for its owner alone, and never more of them than a disk can bear."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from supervisor.host.incidents import FILE_BYTES, KEPT, Incidents
+
+
+@pytest.fixture
+def incidents(tmp_path: Path) -> Incidents:
+    moments = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=each) for each in range(10_000))
+    return Incidents(tmp_path / "incidents", clock=lambda: next(moments))
+
+
+def test_an_incident_is_told_again_as_it_was_kept(incidents: Incidents) -> None:
+    ident = incidents.open("main", {"cause": "config"}, {"config.rejected": b"\xff{", "log.txt": b"last words"})
+    assert ident == "20260101T000000000Z-main"
+    account = incidents.account(ident)
+    assert account is not None
+    assert (account["gateway"], account["cause"], account["at"]) == ("main", "config", "2026-01-01T00:00:00.000Z")
+    assert incidents.files(ident) == ["config.rejected", "log.txt"]
+    assert incidents.evidence(ident, "config.rejected") == b"\xff{"
+    incidents.update(ident, {"ended": "mended"})
+    assert (incidents.account(ident) or {})["ended"] == "mended"
+    assert (incidents.account(ident) or {})["cause"] == "config"
+
+
+def test_only_the_owner_can_read_it(incidents: Incidents, tmp_path: Path) -> None:
+    incidents.open("main", {}, {"config.rejected": b"{}"})
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "incidents").glob("*")} == {0o700}
+
+
+def test_their_number_and_size_are_bounded_a_gateway(incidents: Incidents, tmp_path: Path) -> None:
+    other = incidents.open("other-main", {}, {})
+    *_, newest = (incidents.open("main", {}, {"log.txt": b"x" * 10 + b"y" * FILE_BYTES}) for _ in range(KEPT + 5))
+    assert len(incidents.ids("main")) == KEPT
+    assert incidents.ids("main")[0] == newest
+    assert incidents.ids("other-main") == [other]
+    assert (incidents.evidence(newest, "log.txt") or b"")[:1] == b"y"
+    assert len(list((tmp_path / "incidents").iterdir())) == KEPT + 1
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "", "x", "20260101T000000000Z-../a"])
+def test_no_other_file_can_be_asked_for(incidents: Incidents, name: str) -> None:
+    assert incidents.account(name) is None
+    assert incidents.evidence(name, "log.txt") is None
+    ident = incidents.open("main", {}, {})
+    assert incidents.evidence(ident, name) is None
+
+
+def test_a_full_or_missing_disk_is_told_and_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "incidents").touch()
+    incidents = Incidents(tmp_path / "incidents")
+    assert incidents.open("main", {}, {}) == ""
+    assert incidents.trouble
+    assert incidents.ids() == []
