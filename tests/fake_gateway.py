@@ -205,6 +205,14 @@ class Gateway:
             self.restart("gateway.restart")
         if self.told("park"):
             self.http.close()
+        if self.told("shell"):
+            self.run_shell()
+
+    def run_shell(self) -> None:
+        """Run what STATE/fake/shell says as a child of ours, as an agent's exec tool would."""
+        script = f"{self.place.fake_dir}/shell.taken"
+        os.rename(f"{self.place.fake_dir}/shell", script)
+        os.posix_spawn("/bin/sh", ["sh", script], {**os.environ, "OPENCLAW_SHELL": "exec"})
 
     def hear(self, ours: socket.socket) -> None:
         """Obey signals."""

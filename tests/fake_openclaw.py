@@ -4,7 +4,7 @@
 Everything it does was measured on the real one; only the durations are shorter, and JSON stands for JSON5.
 
     [--profile P] gateway [run] [--port N]     the gateway: /healthz /startupz /readyz on 127.0.0.1 and ::1
-    --version · config file|validate · doctor [--fix] · browser status · gateway status|stop|restart
+    --version · onboard --non-interactive · config file|validate · doctor [--fix] · browser status · gateway status|stop|restart
     gateway restart-handoff consume --expected-pid PID | capabilities
 
 Its own files are in STATE/fake/: `lives.jsonl` (one line a start: pid, argv, env, fds, cwd, monotonic …), `lock`, `handoff`,
@@ -19,11 +19,13 @@ Knobs in the environment (a definition's `[env]`), durations in seconds:
     FAKE_EXIT_AFTER_S        each life ends then, with FAKE_EXIT_CODE (1)
     FAKE_CHATTER 0           lines a second                    FAKE_HELPER setsid|daemon   leaves a process behind
     FAKE_VERSION_EXIT 0      exit code of --version            FAKE_VERSION_S 0       how long --version takes
+    FAKE_DOCTOR_S 0          how long doctor takes
     FAKE_CONSUME_S 0         how long consume takes            FAKE_RESTART_WAIT_S 60 patience of `gateway restart`
 
 Knobs at run time (files in STATE/fake/): `hang` answers nothing and hears no signal while it exists · `notready` /readyz 503 ·
 `park` alive without a listener while it exists · `exit-N` exits with N now, once · `restart` as SIGUSR2, once · `boot-exit-N` every
-start exits with N while it exists.
+start exits with N while it exists · `shell` a script that the gateway runs as its child, once · `agent` the same, at `openclaw agent`;
+it ends the turn by making `agent.done` · `refuse` words that make any config invalid that has them.
 """
 
 import json
@@ -67,6 +69,7 @@ def config_validate(place: Place) -> int:
 
 def doctor(place: Place) -> int:
     """`doctor --fix` is as blunt as the real one: `.last-good` comes back, a deleted file becomes one that cannot start."""
+    time.sleep(knob("FAKE_DOCTOR_S", 0))
     _, issues = read_config(place.config_path)
     if "--fix" not in place.args:
         print(json.dumps({"ok": not issues, "issues": issues}))
@@ -83,6 +86,20 @@ def doctor(place: Place) -> int:
         print("recovery skipped: no last-good config", file=sys.stderr)
         return 1
     return 0
+
+
+def onboard(place: Place) -> int:
+    """Write a config that starts, with a token of its own making; without both flags the real one asks questions."""
+    if not {"--non-interactive", "--accept-risk"} <= set(place.args):
+        print("Interactive onboarding requires a TTY.", file=sys.stderr)
+        return 1
+    port, token = int(place.option("--gateway-port", "18789")), os.urandom(24).hex()
+    gateway = {"mode": "local", "port": port, "bind": "loopback", "auth": {"mode": "token", "token": token}}
+    os.makedirs(place.state_dir, mode=0o700, exist_ok=True)
+    with open(os.open(place.config_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump({"gateway": gateway, "meta": {"lastTouchedVersion": VERSION}}, file)
+    print(json.dumps({"ok": True, "mode": "local", "gateway": {"port": port}}))
+    return int(knob("FAKE_ONBOARD_EXIT", 0))
 
 
 def consume(place: Place) -> int:
@@ -108,6 +125,18 @@ def consume(place: Place) -> int:
 
 def capabilities(_: Place) -> int:
     print(json.dumps(PROTOCOL | {"operations": ["consume"]}))
+    return 0
+
+
+def agent(place: Place) -> int:
+    """A turn of the agent: the gateway runs the script `agent` in its own shell; 1 where it does not run, or there is no script."""
+    if not place.holder() or not os.path.exists(f"{place.fake_dir}/agent"):
+        print("LLM request failed", file=sys.stderr)
+        return 1
+    os.rename(f"{place.fake_dir}/agent", f"{place.fake_dir}/shell")
+    while not os.path.exists(f"{place.fake_dir}/agent.done"):
+        time.sleep(0.02)
+    print(json.dumps({"status": "ok"}))
     return 0
 
 
@@ -173,7 +202,9 @@ VERBS = {
     "config file": config_file,
     "config validate": config_validate,
     "doctor": doctor,
+    "onboard": onboard,
     "browser status": browser_status,
+    "agent": agent,
 }
 
 

@@ -108,6 +108,11 @@ def read_config(path: str) -> tuple[dict[str, Any], list[dict[str, str]]]:
     issues += [{"path": "gateway", "message": f'Unrecognized key: "{key}"'} for key in gateway.keys() - GATEWAY_KEYS]
     if not isinstance(gateway.get("port", 0), int):
         issues.append({"path": "gateway.port", "message": "Invalid input: expected number, received string"})
+    refused = f"{os.path.dirname(path)}/fake/refuse"
+    if os.path.exists(refused):
+        with open(refused, encoding="utf-8") as file:
+            words = file.read().split()
+        issues += [{"path": "<root>", "message": f"refused: {word}"} for word in words if word in json.dumps(config)]
     return config, issues
 
 

@@ -38,7 +38,10 @@ class Ports:
         yield from bases[:begin]
 
     def _claim(self, base: int) -> bool:
-        descriptor = os.open(self._claims / str(base), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        low = os.open(self._claims / str(base), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # A claim is kept for long, and low numbers are scarce: tests of the lock's slot need one.
+        descriptor = fcntl.fcntl(low, fcntl.F_DUPFD_CLOEXEC, 64)
+        os.close(low)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

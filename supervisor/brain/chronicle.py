@@ -86,7 +86,7 @@ class Chronicle:
 def speak() -> None:
     """Let loguru write to stderr, one plain line each; a stderr that is closed or full is nobody's trouble."""
     logger.remove()
-    logger.add(_write, format="{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {message}", level="INFO", catch=True)
+    logger.add(_write, format="{time:YYYY-MM-DDTHH:mm:ss.SSS!UTC}Z {message}", level="INFO", catch=True, diagnose=False)
 
 
 def _after_boot(child: Child, now: float) -> Child:
@@ -100,11 +100,13 @@ def _after_boot(child: Child, now: float) -> Child:
         pending=child.pending,
         score=child.score,
         lives=child.lives,
+        spent=child.spent,
     )
 
 
 def _write(text: str) -> None:
     # A reader that has stopped (Ctrl-S, a pager) would hold the whole loop, and a brain that stands still is replaced.
+    rest = text.encode(errors="replace")
     with suppress(OSError, ValueError):
-        if select.select((), (2,), (), 0)[1]:
-            os.write(2, text.encode(errors="replace")[: select.PIPE_BUF])
+        while rest and select.select((), (2,), (), 0)[1]:
+            rest = rest[os.write(2, rest[: select.PIPE_BUF]) :]

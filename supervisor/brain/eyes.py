@@ -8,12 +8,14 @@ from typing import assert_never
 import anyio
 
 from supervisor.brain import preflight
+from supervisor.brain.guard import Guard
 from supervisor.brain.launchers import Launchers, Short, account_of
 from supervisor.brain.lives import Lives, Living
-from supervisor.host import locks, ports, probes, processes, strangers
+from supervisor.host import load, locks, ports, probes, processes, strangers
 from supervisor.openclaw import handoff, launch
 from supervisor.openclaw.config import ConfigFacts, read_config
 from supervisor.policy.definition import Definition
+from supervisor.policy.discount import excuse
 from supervisor.policy.messages import (
     Answer,
     ConsumeHandoff,
@@ -37,12 +39,14 @@ Extra = Callable[[Definition], Mapping[str, str]]
 class Eyes:
     """Everything that only looks. `written` gives the bytes of output a gateway has made so far."""
 
-    def __init__(self, lives: Lives, launchers: Launchers, extra: Extra, written: Callable[[str], int]) -> None:
+    def __init__(
+        self, lives: Lives, launchers: Launchers, guard: Guard, extra: Extra, written: Callable[[str], int]
+    ) -> None:
         self._lives = lives
+        self._guard = guard
         self._launchers = launchers
         self._extra = extra
         self._written = written
-        self.accepted: dict[str, str] = {}
 
     async def probe(self, action: Probe, definition: Definition) -> Probed | None:
         """One round at its time; None when the life was over before an answer came.
@@ -51,11 +55,14 @@ class Eyes:
         """
         await anyio.sleep_until(action.at)
         while (living := self._lives.of(action.name, action.life)) is not None:
+            before = load.look(living.process.pid, anyio.current_time())
             answer = await self._ask(action, living, definition)
             if isinstance(answer, Answer):
-                if action.phase == "start" and answer.started:
-                    self.accepted[action.name] = preflight.config_key(definition.config_path)
-                return Probed(action.name, action.life, answer)
+                if action.phase == "health" and not answer.live:
+                    after = load.look(living.process.pid, anyio.current_time())
+                    why = excuse(before, after, due=action.at, timeout=definition.probe.timeout)
+                    answer = replace(answer, excuse=why)
+                return Probed(action.name, action.life, answer, self._config_key(action, living, definition, answer))
             await anyio.sleep(ASK_AGAIN_S)
         return None
 
@@ -86,6 +93,11 @@ class Eyes:
         if isinstance(result, processes.NotSpawned):
             return HandoffAnswered(action.name, action.life, None, result.reason)
         return HandoffAnswered(action.name, action.life, *handoff.verdict(result.code, result.output))
+
+    def _config_key(self, action: Probe, living: Living, definition: Definition, answer: Answer) -> str:
+        if action.phase == "health":
+            return self._guard.runs_on(definition, living.config_key)
+        return self._guard.started(definition, living.config_key) if answer.started else ""
 
     async def _ask(self, action: Probe, living: Living, definition: Definition) -> Answer | probes.CannotProbe:
         if living.tls is None:
@@ -127,7 +139,7 @@ class Eyes:
     async def _look_again(self, obstacle: Obstacle, definition: Definition) -> Obstacle | Short | None:
         match obstacle.what:
             case "config":
-                unchanged = preflight.config_key(definition.config_path) == obstacle.key
+                unchanged = self._guard.key(definition) == obstacle.key or not self._guard.is_whole(definition)
                 return obstacle if unchanged else None
             case "port" | "lock" | "state_dir":
                 found = preflight.look(definition, ours=self._lives.is_leftover)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -11,19 +12,25 @@ import anyio
 from supervisor.brain.chronicle import Chronicle
 from supervisor.brain.hands import Hands
 from supervisor.brain.launchers import Place
-from supervisor.brain.preflight import config_key
+from supervisor.brain.readings import Readings
 from supervisor.daemon import Daemon
 from supervisor.host import processes
 from supervisor.host.journal import read as read_journal
 from supervisor.host.line import Hello
 from supervisor.host.logs.reading import tail
+from supervisor.openclaw.validation import Verdict
+from supervisor.policy import record
 from supervisor.policy import status as shown
+from supervisor.policy.definition import Definition
 from supervisor.policy.fleet import in_order
-from supervisor.policy.messages import Event, RestartAsked, StartAsked, StopAsked
-from supervisor.policy.state import Blocked, Child, life_of
+from supervisor.policy.messages import Event, Reloaded, RepairAsked, RestartAsked, StartAsked, StopAsked
+from supervisor.policy.plan import plan
+from supervisor.policy.state import Child, life_of
 
 STORY_LINES = 10
 STORY_EVENTS = 10
+# A posted event is decided in its turn, which is soon.
+DECIDED_WITHIN_S = 1.0
 # A wall clock that moved against the monotonic one by more than this was set, and did not only drift.
 CLOCK_SET_S = 0.5
 
@@ -31,14 +38,19 @@ CLOCK_SET_S = 0.5
 class Overview:
     """The fleet as operators see it (control.models.Supervised)."""
 
-    def __init__(self, place: Place, hello: Hello, daemon: Daemon, hands: Hands, chronicle: Chronicle) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts of one brain, each once
+        self, place: Place, hello: Hello, daemon: Daemon, hands: Hands, chronicle: Chronicle, readings: Readings
+    ) -> None:
         self._place = place
         self._hello = hello
         self._daemon = daemon
         self._hands = hands
         self._chronicle = chronicle
+        self._readings = readings
+        self._checking: list[str] = []
         self._version = metadata.version("openclaw-supervisor")
         self._epoch = 0.0
+        self._verdicts: dict[str, Verdict | None] = {}
 
     def status(self) -> dict[str, Any]:
         """The document of INTERFACE.md §5."""
@@ -51,8 +63,10 @@ class Overview:
                 "uptime_s": round(anyio.current_time() - self._hello.keeper_started, 3),
                 "conf_dir": str(self._place.conf_dir),
                 "state_dir": str(self._place.state_dir),
+                "reloading": [*self._checking, *self._daemon.fleet.rolling],
                 "degraded": [
                     *self._chronicle.trouble,
+                    *(text for text in (self._hands.guard.trouble, self._hands.casebook.trouble) if text),
                     *(log.trouble for log in self._hands.logs.values() if log.trouble),
                 ],
             },
@@ -80,8 +94,58 @@ class Overview:
             "start": lambda: StartAsked(name),
             "stop": lambda: StopAsked(name, at_once),
             "restart": lambda: RestartAsked(name),
+            "repair": lambda: self._repair(name),
         }
         self._daemon.post(events[verb]())
+
+    def consent(self, verb: str, name: str) -> str | None:
+        """Why a living gateway may not be restarted: its config would not start it again; None while that is being found out."""
+        child = self._daemon.fleet.children.get(name)
+        if verb != "restart" or child is None or child.definition is None or life_of(child.state) is None:
+            return ""
+        key = f"{name} {self._hands.guard.key(child.definition)}"
+        if key not in self._verdicts:
+            self._verdicts[key] = None
+            self._hands.begin(self._find_out, key, child.definition)
+        verdict = self._verdicts[key]
+        if verdict is None:
+            return None
+        del self._verdicts[key]
+        if verdict.valid is not False:
+            return ""
+        self._chronicle.note([record.Line("restart_refused", name, {"why": verdict.why})])
+        return f"its config would not start it again: {verdict.why} (--force restarts it all the same)"
+
+    async def _find_out(self, key: str, definition: Definition) -> None:
+        self._verdicts[key] = await self._hands.guard.verdict(definition)
+
+    def _repair(self, name: str) -> Event:
+        definition = self._daemon.fleet.children[name].definition
+        if definition is None:
+            return StartAsked(name)
+        return RepairAsked(name, self._hands.guard.key(definition), self._hands.guard.knows(definition))
+
+    async def reload(self, *, prune: bool, dry: bool) -> list[dict[str, Any]]:
+        """Read conf.d anew, tell what that changes and, unless `dry`, begin to put it into effect."""
+        roster = self._readings.roster()
+        changes = plan(self._daemon.fleet.children, roster, prune=prune)
+        if not dry:
+            self._checking = [change.name for change in changes if change.effect in {"restart", "replace"}]
+            self._hands.begin(self._apply, Reloaded(roster, prune=prune))
+        return [asdict(change) for change in changes]
+
+    async def _apply(self, event: Reloaded) -> None:
+        """Hand the roster to policy, with the names of those whose config would not start again: they are not restarted."""
+        unfit = []
+        for name in self._checking:
+            child = self._daemon.fleet.children.get(name)
+            if child is not None and child.definition is not None:
+                verdict = await self._hands.guard.verdict(child.definition)
+                unfit += [name] if verdict.valid is False else []
+        self._daemon.post(replace(event, unfit=tuple(unfit)))
+        with anyio.move_on_after(DECIDED_WITHIN_S):
+            await self._daemon.changed()
+        self._checking = []
 
     async def changed(self) -> None:
         """Return at the next change of the fleet."""
@@ -90,7 +154,9 @@ class Overview:
     def _entry(self, child: Child) -> shown.GatewayEntry:
         life = life_of(child.state)
         rss = processes.resident_bytes(life.pid) if life is not None and life.pid is not None else 0
-        return shown.entry(child, self._daemon.fleet, at=self._at, rss_bytes=rss, config=self._config(child))
+        return shown.entry(
+            child, self._daemon.fleet, at=self._at, rss_bytes=rss, config=self._hands.guard.status(child)
+        )
 
     def _at(self, instant: float) -> str:
         """An instant of the monotonic clock as UTC; the same text each time, unless the wall clock was set."""
@@ -99,15 +165,6 @@ class Overview:
             self._epoch = epoch
         moment = datetime.fromtimestamp(self._epoch + instant, UTC)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-    def _config(self, child: Child) -> str:
-        """Whether the config file is the one that the gateway accepted, and if not, whether it was refused."""
-        if child.definition is None:
-            return "pending"
-        present = config_key(child.definition.config_path)
-        if isinstance(child.state, Blocked) and child.state.obstacle.what == "config":
-            return "bad" if present == child.state.obstacle.key else "pending"
-        return "good" if present and present == self._hands.eyes.accepted.get(child.name) else "pending"
 
     def _events(self, name: str) -> list[dict[str, Any]]:
         mine = [

@@ -1,4 +1,4 @@
-"""`clawsup start`, `stop` and `restart`: asks the supervisor, tells the progress, waits for the outcome."""
+"""`clawsup start`, `stop`, `restart` and `repair`: asks the supervisor, tells the progress, waits for the outcome."""
 
 import argparse
 import json
@@ -21,6 +21,7 @@ def main(args: argparse.Namespace) -> int:
         )
     ask: dict[str, Any] = {"all": True} if args.all else {"names": args.names}
     ask |= {"wait": not args.no_wait, "at_once": getattr(args, "now", False)}
+    ask |= {"force": True} if getattr(args, "force", False) else {}
     status, lines = stream(socket_path(args.state_dir), "POST", f"/v1/{args.verb}", ask)
     result = _followed(lines) if status == 200 else checked(status, b"".join(lines))  # noqa: PLR2004 (HTTP's OK)
     if args.json:

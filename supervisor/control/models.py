@@ -1,25 +1,34 @@
 """What crosses the control socket, and who stands at its other end."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from supervisor.control.outcome import Verb
 
+T = TypeVar("T", bound=BaseModel)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The peer of a connection, as the kernel recorded it when it connected; pid 0 is outside our pid namespace."""
+    """The peer of a connection, as the kernel recorded it when it connected; pid 0 is outside our pid namespace.
+
+    `pidfd` pins it for as long as the connection is open; -1 where that could not be.
+    """
 
     pid: int
     uid: int
     gid: int
+    pidfd: int = field(default=-1, compare=False)
 
 
 class Ask(BaseModel):
-    """The body of a verb. `at_once` skips the grace of a stop; `all` stands for every gateway the verb makes sense for."""
+    """The body of a verb. `all` stands for every gateway the verb makes sense for.
+
+    `at_once` skips the grace of a stop, `force` restarts onto a config that would not start.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -27,12 +36,34 @@ class Ask(BaseModel):
     all: bool = False
     wait: bool = True
     at_once: bool = False
+    force: bool = False
 
 
-def read_ask(body: bytes) -> Ask | str:
+class ReloadAsk(BaseModel):
+    """The body of a reload: `plan` only tells, `prune` stops gateways whose definition is gone."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    plan: bool = False
+    prune: bool = False
+    wait: bool = True
+
+
+class ErrandAsk(BaseModel):
+    """The body of an errand: `text` is a whole config for `put`, `words` a command for `exec`, `key` a snapshot's beginning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    text: str | None = None
+    words: Annotated[list[str], Field(max_length=64)] | None = None
+    key: str | None = None
+    note: Annotated[str, Field(max_length=4096)] | None = None
+
+
+def read_ask(body: bytes, model: type[T]) -> T | str:
     """Read a verb's body, an empty one as all defaults; a string says what is wrong with it."""
     try:
-        return Ask.model_validate_json(body or b"{}")
+        return model.model_validate_json(body or b"{}")
     except ValidationError as error:
         return "; ".join(
             ".".join(str(part) for part in (*fault["loc"],)) + (": " if fault["loc"] else "") + fault["msg"]
@@ -51,12 +82,32 @@ class Supervised(Protocol):
         """Give one gateway's entry and its `log_tail`, `events` and `definition`; None when there is no such gateway."""
         ...
 
+    def consent(self, verb: Verb, name: str) -> str | None:
+        """Say why this may not be done now; "" it may; None: that is not known yet, ask again soon."""
+        ...
+
     def ask(self, verb: Verb, name: str, *, at_once: bool) -> None:
         """Post what an operator asked for; the daemon comes to it in its turn."""
         ...
 
+    async def reload(self, *, prune: bool, dry: bool) -> list[dict[str, Any]]:
+        """Read the definitions anew; the change of each gateway; `dry` begins nothing. ClawsupError when none can be read."""
+        ...
+
     async def changed(self) -> None:
         """Return at the next change of anything after the call."""
+        ...
+
+
+class Errands(Protocol):
+    """What is done for a gateway beside the daemon: its config, a command in its environment, an incident's end."""
+
+    def who(self, caller: Caller) -> str:
+        """Name the caller: `operator`, a gateway's name, or `observer`."""
+        ...
+
+    async def run(self, verb: str, name: str, ask: ErrandAsk) -> dict[str, Any]:
+        """Do it, and give what came of it; ClawsupError when it could not be done."""
         ...
 
 

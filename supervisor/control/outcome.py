@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-Verb: TypeAlias = Literal["start", "stop", "restart"]
+Verb: TypeAlias = Literal["start", "stop", "restart", "repair"]
+VERBS: Final = frozenset(get_args(Verb))
 Entry: TypeAlias = Mapping[str, Any]  # one gateway of INTERFACE.md §5
 
 _UP = frozenset({"ready", "degraded"})
@@ -42,7 +43,7 @@ def _reached(verb: Verb, before: Entry, now: Entry) -> bool:
     match verb:
         case "stop":
             return now["state"] == "stopped" and not now["wanted"]
-        case "start":
+        case "start" | "repair":
             return now["state"] in _UP and bool(now["wanted"])
         case "restart":
             return now["state"] in _UP and bool(now["wanted"]) and life_of(now) != life_of(before)

@@ -11,6 +11,7 @@ from anyio.from_thread import start_blocking_portal
 
 from supervisor.control.outcome import Verb
 from supervisor.control.server import May, may, serve
+from supervisor.errors import DefinitionsUnusable
 
 
 def entry(name: str, state: str = "ready", **changes: Any) -> dict[str, Any]:
@@ -37,13 +38,20 @@ def entry(name: str, state: str = "ready", **changes: Any) -> dict[str, Any]:
 
 @dataclass
 class Fleet:
-    """`plans[verb, name]` are the changes that follow an ask; without a plan an ask changes nothing."""
+    """`plans[verb, name]` are the changes that follow an ask; without a plan an ask changes nothing.
+
+    `changes` are what a reload finds, or it finds conf.d `unreadable`; `consents[name]` are the answers to whether it may be restarted, one a question; after the last one it may.
+    """
 
     entries: dict[str, dict[str, Any]]
     plans: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     degraded: list[str] = field(default_factory=list)
     more: Mapping[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
+    consents: dict[str, list[str | None]] = field(default_factory=dict)
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    unreadable: str = ""
+    reloading: list[str] = field(default_factory=list)
     _handled: int = 0
     _change: anyio.Event | None = None
 
@@ -51,16 +59,30 @@ class Fleet:
         """Give the entries as they are now."""
         supervisor = {"pid": 2, "keeper_pid": 1, "version": "0", "uptime_s": 1.0, "conf_dir": "", "state_dir": ""}
         gateways = [dict(each) for each in self.entries.values()]
-        return {"schema": 1, "supervisor": {**supervisor, "degraded": self.degraded}, "gateways": gateways}
+        more = {"degraded": self.degraded, "reloading": self.reloading}
+        return {"schema": 1, "supervisor": {**supervisor, **more}, "gateways": gateways}
 
     def story(self, name: str) -> dict[str, Any] | None:
         """Give an entry and `more`."""
         return {**self.entries[name], **self.more} if name in self.entries else None
 
+    def consent(self, verb: Verb, name: str) -> str | None:
+        """Give the next planned answer."""
+        answers = self.consents.get(name, []) if verb == "restart" else []
+        return answers.pop(0) if answers else ""
+
     def ask(self, verb: Verb, name: str, *, at_once: bool) -> None:
         """Note it; `run` comes to it."""
         self.asked.append((verb, name, at_once))
         self.tell()
+
+    async def reload(self, *, prune: bool, dry: bool) -> list[dict[str, Any]]:
+        """Give `changes`; unless dry, `reloading` is theirs until the test empties it."""
+        if self.unreadable:
+            raise DefinitionsUnusable(self.unreadable, mend="mend it")
+        if not dry:
+            self.reloading = [change["name"] for change in self.changes if change["effect"] in {"restart", "replace"}]
+        return [change for change in self.changes if prune or change["effect"] != "stop"]
 
     async def changed(self) -> None:
         """Await the next `tell`."""

@@ -68,6 +68,10 @@ class Supervisor:
         events: list[dict[str, Any]] = [json.loads(line) for line in lines if line.endswith("\n")]
         return [event for event in events if gateway in (None, event.get("gateway"))]
 
+    def named(self, event: str) -> list[dict[str, Any]]:
+        """Give the lines of the journal that tell of one kind of event, oldest first."""
+        return [line for line in self.events() if line["event"] == event]
+
     def log(self, name: str) -> str:
         """Give a gateway's log."""
         path = self.state_dir / "logs" / f"{name}.log"

@@ -1,0 +1,47 @@
+"""What is to be known of a life right after its end: its status, what stood in its way, and what its config was."""
+
+import os
+
+from supervisor.brain import preflight
+from supervisor.brain.guard import Extra, Guard
+from supervisor.brain.launchers import Launchers, Place
+from supervisor.brain.lives import Lives, Living
+from supervisor.host.logs.reading import tail
+from supervisor.openclaw import exits
+from supervisor.policy.definition import Definition
+from supervisor.policy.messages import Exited, Guarded
+
+# So many last lines are looked through for what an exit 78 was about.
+LAST_WORDS = 30
+
+
+class Endings:
+    """Looks; at the machine as it is now, and so at once."""
+
+    def __init__(self, place: Place, launchers: Launchers, guard: Guard, lives: Lives, extra: Extra) -> None:
+        self._logs = place.state_dir / "logs"
+        self._launchers = launchers
+        self._guard = guard
+        self._lives = lives
+        self._extra = extra
+
+    def told(self, name: str, life: int, status: int | None, definition: Definition, living: Living | None) -> Exited:
+        """The end of a life by its wait status; `living` is None, or adopted, where its beginning was not seen."""
+        code = None if status is None else os.waitstatus_to_exitcode(status)
+        seen = living if living is not None and living.launcher is not None else None
+        path = self._launchers.find(definition)
+        identity = self._launchers.identity(definition, path, self._extra(definition)) if path else None
+        guarded = Guarded()
+        if code == exits.CONFIG:
+            said = tail(self._logs / f"{name}.log", LAST_WORDS)
+            guarded = self._guard.refused(definition, said, seen.config_key if seen else None)
+        return Exited(
+            name,
+            life,
+            code=code if code is None or code >= 0 else None,
+            signal=-code if code is not None and code < 0 else None,
+            obstacle=preflight.after_exit(definition, ours=self._lives.is_leftover),
+            upgraded=seen is not None and identity != seen.launcher,
+            config_key=self._guard.key(definition),
+            guarded=guarded,
+        )

@@ -1,0 +1,86 @@
+"""Carries out a reload: tells the plan, then every change until each gateway has what is new, or cannot have it."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import anyio
+
+from supervisor.control.http import Connection
+from supervisor.control.models import ReloadAsk, Supervised, gateways_of
+from supervisor.control.outcome import Entry, Outcome, Verb, outcome
+from supervisor.errors import ClawsupError
+
+_HEARTBEAT_S = 2.0  # the client gives a silent supervisor up after 5 s
+_VERBS: Mapping[str, Verb] = {"restart": "restart", "replace": "restart", "start": "start", "stop": "stop"}
+
+
+async def reload(http: Connection, supervised: Supervised, ask: ReloadAsk) -> None:
+    """Answer with the plan alone, or with lines: `changes`, then one a change of state, at last `done`."""
+    before = gateways_of(supervised)
+    try:
+        changes = await supervised.reload(prune=ask.prune, dry=ask.plan)
+    except ClawsupError as error:
+        return await http.answer(422, {"error": error.what, "mend": error.mend})
+    if ask.plan or not ask.wait:
+        return await http.answer(200, {"changes": changes, "ok": _is_sound(changes)})
+    await http.begin_lines()
+    await http.line({"changes": changes})
+    failed = await _follow(http, supervised, before, changes)
+    await http.line({"done": True, "ok": not failed and _is_sound(changes), "failed": failed})
+    return await http.end_lines()
+
+
+async def _follow(
+    http: Connection, supervised: Supervised, before: Mapping[str, Entry], changes: list[dict[str, Any]]
+) -> dict[str, str]:
+    """Tell what happens until nothing more will; each gateway that did not get there, with the reason."""
+    waiting = {change["name"]: _VERBS[change["effect"]] for change in changes if change["effect"] in _VERBS}
+    told = {name: entry["state"] for name, entry in before.items()}
+    failed: dict[str, str] = {}
+    # The event has been posted, but the daemon comes to it in its turn.
+    handled = False
+    while waiting:
+        status = supervised.status()
+        now: dict[str, Entry] = {entry["name"]: entry for entry in status["gateways"]}
+        for name, state in _news(now, told):
+            await http.line({"gateway": name, "state": state, "reason": now[name]["reason"]})
+        for name, verb in list(waiting.items()):
+            ended = _ended(verb, before.get(name), now.get(name), status, handled=handled)
+            if ended is not None:
+                del waiting[name]
+                failed |= {} if ended.ok else {name: ended.why}
+        if not waiting:
+            break
+        with anyio.move_on_after(_HEARTBEAT_S) as lapse:
+            await supervised.changed()
+        handled = True
+        if lapse.cancelled_caught:
+            await http.line({})
+    return failed
+
+
+def _ended(
+    verb: Verb, before: Entry | None, now: Entry | None, status: Mapping[str, Any], *, handled: bool
+) -> Outcome | None:
+    """How it ended for one gateway; None while its turn is still to come."""
+    name = now["name"] if now is not None else ""
+    if not handled or name in status["supervisor"]["reloading"]:
+        return None
+    known = outcome(verb, before or _NEW, now, handled=True)
+    if known is None and verb == "restart" and now is not None and now["state"] in {"ready", "degraded"}:
+        return Outcome(ok=False, why="not reloaded: the turn ended before it came to this one")
+    return known
+
+
+def _news(now: Mapping[str, Entry], told: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for name, entry in now.items():
+        if told.get(name) != entry["state"]:
+            told[name] = entry["state"]
+            yield name, entry["state"]
+
+
+def _is_sound(changes: list[dict[str, Any]]) -> bool:
+    return all(change["effect"] != "broken" for change in changes)
+
+
+_NEW: Entry = {"pid": None, "restarts": -1, "state": "stopped", "wanted": False, "reason": None}
