@@ -5,15 +5,18 @@ whatever its descendants leave behind, and then keeps one brain running, for as 
 gateways. The two talk over a socket pair, one message a packet:
 
     keeper → brain   HELLO {json}         once, at the start of each brain
-                     REAPED PID STATUS    a process that was not the brain is gone (wait status)
+                     ENDED PID TICKS N    answer: that process ended with wait status N; without N, the keeper knows of none
                      STOP, STOP NOW       SIGTERM or SIGINT came; came again
                      RELOAD               SIGHUP came
-    brain → keeper   READY=1, STATUS=…, WATCHDOG=1, STOPPING=1 and the like: sd_notify's words, passed on to systemd
+                     REPLACE              SIGUSR2 came, or SIGHUP and our files have changed: make room for the next brain
+    brain → keeper   READY=1, STATUS=…, STOPPING=1 and the like: sd_notify's words, passed on to systemd
+                     WATCHDOG=1           alive
+                     ENDED=PID TICKS      how did that process end?
                      HOLD=NAME            with a descriptor: keep it open, so that a FIFO's content outlives brain and gateway
                      DROP=NAME            let go of it
 
-A brain that says nothing for `SILENCE_S` is killed and replaced; one that dies is replaced at once, and again with growing
-pauses until one became ready. The brain's end of the pair closes with this process: a brain whose keeper is gone exits.
+A brain that says nothing for too long is killed; one that is gone is replaced: at once after a steady one, else after pauses that
+double. A brain whose keeper is gone finds the line closed, and exits. This file itself is replaced by a restart of the unit only.
 """
 
 import array
@@ -30,40 +33,44 @@ import sys
 import time
 
 SILENCE_S = 10.0
+# A brain that has not been ready yet may be short of CPU and disk like everything else at a boot of the machine.
+BIRTH_SILENCE_S = 60.0
 PAUSE_MIN_S = 0.1
 PAUSE_MAX_S = 10.0
+# After a brain that had been ready, the pause grows no further than this.
+PAUSE_READY_S = 1.0
+STEADY_S = 10.0
 # A brain that ends so before any brain was ever ready says that there is nothing to keep running.
 FINAL_CODES = (2, 75, 78)
 # Asked to stop so often while no brain lives that could do it, the keeper leaves the gateways to whoever comes next.
 LAST_STOP = 3
-# Statuses of processes that died while no brain lived; the oldest are forgotten first.
+# So many processes' ends are remembered, for a brain that did not live to see them; the oldest are forgotten first.
 REMEMBERED = 4096
 NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-OWN_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD, signal.SIGPIPE)
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 PR_SET_CHILD_SUBREAPER = 36
 
 
 class Keeper:
-    """One brain at a time, the reaping of everything else, and the line to systemd."""
+    """One brain at a time, the reaping of everything else, and the line to systemd; `argv` is the brain's command line."""
 
     def __init__(self, argv: list[str]) -> None:
         self.argv = argv
         self.started = time.monotonic()
         self.brain = 0
+        self.heard = self.next_brain = self.next_feed = self.pause = 0.0
+        self.ready_at: float | None = None
         self.line: socket.socket | None = None
-        self.heard = 0.0
-        self.next_brain = 0.0
-        self.pause = 0.0
-        self.brains = 0
-        self.ever_ready = False
-        self.stopping = 0
-        self.finished = False
+        self.brains = self.stopping = 0
+        self.ever_ready = self.finished = self.replacing = False
         self.exit_code: int | None = None
         self.held: dict[str, int] = {}
-        self.reaped: dict[int, int] = {}
+        self.ended: dict[tuple[int, int], int] = {}
+        self.files: object = None
         self.notify_address = _notify_address()
         watchdog_s = int(os.environ.get("WATCHDOG_USEC") or 0) / 1e6
         self.silence_s = min(SILENCE_S, watchdog_s / 2) if watchdog_s else SILENCE_S
+        self.poller = select.poll()
 
     def run(self) -> int:
         """Keep a brain alive until one of them has finished; the exit code."""
@@ -71,64 +78,76 @@ class Keeper:
         for end in (wake, wake_writer):
             end.setblocking(False)
         signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
-        for number in OWN_SIGNALS[:4]:
+        for number in HEARD:
             signal.signal(number, _noted)
-        poller = select.poll()
-        poller.register(wake, select.POLLIN)
-        while self.exit_code is None:
+        self.poller.register(wake, select.POLLIN)
+        while True:
+            self.reap()
+            self.look_at_brain()
+            if self.exit_code is not None:
+                return self.exit_code
             if not self.brain and time.monotonic() >= self.next_brain:
                 self.start_brain()
-            if self.line is not None:
-                poller.register(self.line, select.POLLIN)
-            for ready, _ in poller.poll(self.wait_ms()):
+            for ready, _ in self.poller.poll(self.wait_ms()):
                 if ready == wake.fileno():
                     self.hear_signals(wake)
                 elif self.line is not None and ready == self.line.fileno():
-                    self.hear_brain(poller)
-            self.reap(poller)
-            self.look_at_brain()
-        return self.exit_code
+                    self.hear_brain()
 
     def wait_ms(self) -> int:
-        """Milliseconds until something is due: the next brain, or the end of this one's patience."""
-        now = time.monotonic()
-        due = self.heard + self.silence_s if self.brain else self.next_brain
-        return max(0, int((due - now) * 1000) + 1)
+        """Milliseconds until something is due: the next brain, the end of this one's patience, or systemd's next meal."""
+        due = self.heard + self.patience_s() if self.brain else self.next_brain
+        if self.notify_address is not None:
+            due = min(due, self.next_feed)
+        return max(0, int((due - time.monotonic()) * 1000) + 1)
+
+    def patience_s(self) -> float:
+        """How long this brain may be silent."""
+        return self.silence_s if self.ready_at is not None else max(BIRTH_SILENCE_S, self.silence_s)
 
     def start_brain(self) -> None:
         """Start a brain in a session of its own, so that the terminal's Ctrl-C reaches only us."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        theirs.set_inheritable(True)
         environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_CHILDREN}
+        self.files, self.ready_at, self.replacing = _package_files(), None, False
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self.plan_next_brain(f"cannot speak to a brain: {error.strerror}")
+            return
         argv = [*self.argv, "--keeper-fd", str(theirs.fileno())]
         try:
-            self.brain = os.posix_spawn(argv[0], argv, environment, setsid=True, setsigdef=OWN_SIGNALS)
+            theirs.set_inheritable(True)
+            defaults = (*HEARD, signal.SIGPIPE)
+            self.brain = os.posix_spawn(argv[0], argv, environment, setsid=True, setsigdef=defaults, setsigmask=())
         except OSError as error:
-            say(f"cannot start a brain: {error}")
             ours.close()
-            self.plan_next_brain()
+            self.plan_next_brain(f"cannot start a brain: {error.strerror}")
             return
         finally:
             theirs.close()
+        ours.setblocking(False)
+        self.poller.register(ours, select.POLLIN)
         self.line, self.heard, self.brains = ours, time.monotonic(), self.brains + 1
         hello = {
             "brains": self.brains,
+            "first": not self.ever_ready,
+            "stopping": self.stopping,
             "keeper_pid": os.getpid(),
             "keeper_started": self.started,
             "silence_s": self.silence_s,
         }
         self.tell(f"HELLO {json.dumps(hello)}")
-        for pid, status in self.reaped.items():
-            self.tell(f"REAPED {pid} {status}")
-        if self.stopping:
-            self.tell("STOP" if self.stopping == 1 else "STOP NOW")
 
-    def plan_next_brain(self) -> None:
-        """The pause before the next one: none after a brain that had been ready, then doubling."""
-        self.next_brain = time.monotonic() + self.pause
-        self.pause = min(PAUSE_MAX_S, max(PAUSE_MIN_S, self.pause * 2))
-        self.notify(b"WATCHDOG=1")
+    def plan_next_brain(self, why: str) -> None:
+        """The pause before the next one: none after a steady brain or when asked for another, then doubling."""
+        now = time.monotonic()
+        if self.replacing or (self.ready_at is not None and now - self.ready_at >= STEADY_S):
+            self.pause = 0.0
+        else:
+            most = PAUSE_MAX_S if self.ready_at is None else PAUSE_READY_S
+            self.pause = min(most, max(PAUSE_MIN_S, self.pause * 2))
+        self.next_brain = now + self.pause
+        say(f"{why}; the gateways run on; the next brain comes in {self.pause:.1f} s")
 
     def tell(self, message: str) -> None:
         """Send to the brain; one that does not read will be found silent, so nothing is waited for."""
@@ -146,47 +165,58 @@ class Keeper:
             if number in (signal.SIGTERM, signal.SIGINT):
                 self.stopping += 1
                 self.tell("STOP" if self.stopping == 1 else "STOP NOW")
-                if not self.brain and (not self.ever_ready or self.stopping >= LAST_STOP):
-                    self.exit_code = 1
+                if not self.brain:
+                    self.give_up_if_hopeless()
+            elif number == signal.SIGUSR2 or (number == signal.SIGHUP and _package_files() != self.files):
+                self.replacing, self.next_brain = True, 0.0
+                self.tell("REPLACE")
             elif number == signal.SIGHUP:
                 self.tell("RELOAD")
 
-    def hear_brain(self, poller: select.poll) -> None:
+    def give_up_if_hopeless(self) -> None:
+        """A stop that no brain is there to carry out: leave, if there never was one or we are told again and again."""
+        if self.stopping and (not self.ever_ready or self.stopping >= LAST_STOP):
+            self.exit_code = 1
+
+    def hear_brain(self) -> None:
         """Everything the brain has said so far."""
-        line = self.line
-        while line is not None:
+        while self.line is not None:
             try:
-                message, descriptors = _receive(line)
+                message, descriptors = _receive(self.line)
             except BlockingIOError:
                 return
             except OSError:
                 message, descriptors = b"", []
             if not message:
-                poller.unregister(line)
-                line.close()
+                self.poller.unregister(self.line)
+                self.line.close()
                 self.line = None
                 return
             self.heard = time.monotonic()
             self.obey(message, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def obey(self, message: bytes, descriptors: list[int]) -> None:
-        """One message of the brain."""
-        verb, _, name = message.partition(b"=")
+        """One message of the brain; what it hands over is taken out of `descriptors`."""
+        verb, _, rest = message.partition(b"=")
+        name = rest.decode(errors="replace")
         if verb == b"HOLD" and descriptors:
-            self.drop(name.decode())
-            self.held[name.decode()] = descriptors.pop()
+            self.drop(name)
+            self.held[name] = descriptors.pop()
         elif verb == b"DROP":
-            self.drop(name.decode())
-        else:
+            self.drop(name)
+        elif verb == b"ENDED":
+            # What has ended by now is a zombie of ours at the latest since that process's own parent was reaped.
+            self.reap()
+            pid, ticks = map(int, rest.split())
+            self.tell(f"ENDED {pid} {ticks} {self.ended.get((pid, ticks), '')}".rstrip())
+        elif message != b"WATCHDOG=1":
             words = message.splitlines()
             if b"READY=1" in words:
-                self.ever_ready, self.pause = True, 0.0
-                # It has heard of them with its HELLO, and acted on them.
-                self.reaped.clear()
+                self.ever_ready, self.ready_at = True, time.monotonic()
             self.finished = self.finished or b"STOPPING=1" in words
             self.notify(message)
-        for descriptor in descriptors:
-            os.close(descriptor)
 
     def drop(self, name: str) -> None:
         """Let go of a held descriptor."""
@@ -194,50 +224,50 @@ class Keeper:
         if descriptor is not None:
             os.close(descriptor)
 
-    def reap(self, poller: select.poll) -> None:
-        """Every child that is gone: the brain, or whatever was left to us."""
+    def reap(self) -> None:
+        """Every child that is gone: the brain, or whatever was left to us, remembered if it could be a gateway."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                gone = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if gone is None:
+                    return
+                identity = _session_leader(gone.si_pid)
+                pid, status = os.waitpid(gone.si_pid, os.WNOHANG)
             except ChildProcessError:
                 return
-            if pid == 0:
-                return
-            if pid == self.brain:
-                self.brain_ended(os.waitstatus_to_exitcode(status), poller)
-            else:
-                self.reaped[pid] = status
-                while len(self.reaped) > REMEMBERED:
-                    del self.reaped[next(iter(self.reaped))]
-                self.tell(f"REAPED {pid} {status}")
+            if pid and pid == self.brain:
+                self.brain_ended(os.waitstatus_to_exitcode(status))
+            elif pid and identity is not None:
+                self.ended[identity] = status
+                while len(self.ended) > REMEMBERED:
+                    del self.ended[next(iter(self.ended))]
 
-    def brain_ended(self, code: int, poller: select.poll) -> None:
+    def brain_ended(self, code: int) -> None:
         """The end of everything if the brain had finished or had nothing to do; else there will be another."""
+        self.hear_brain()
         if self.line is not None:
-            self.hear_brain(poller)
-        if self.line is not None:
-            poller.unregister(self.line)
+            self.poller.unregister(self.line)
             self.line.close()
             self.line = None
         self.brain = 0
         if (code == 0 and self.finished) or (code in FINAL_CODES and not self.ever_ready):
             self.exit_code = code
             return
-        if self.stopping and (not self.ever_ready or self.stopping >= LAST_STOP):
-            self.exit_code = 1
-            return
         self.finished = False
-        how = f"killed by signal {-code}" if code < 0 else f"exit {code}"
-        self.plan_next_brain()
-        wait_s = max(0.0, self.next_brain - time.monotonic())
-        say(f"the brain ended ({how}); the gateways run on; the next one comes in {wait_s:.1f} s")
+        how = "made room" if self.replacing else f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+        self.plan_next_brain(f"the brain {how}")
+        self.replacing = False
+        self.give_up_if_hopeless()
 
     def look_at_brain(self) -> None:
-        """A brain that has been silent for too long is killed; `reap` then sees it go."""
-        if self.brain and time.monotonic() - self.heard >= self.silence_s:
-            say(f"the brain has been silent for {self.silence_s:g} s: replacing it")
-            self.heard = time.monotonic()
+        """A brain that has been silent for too long is killed, and `reap` then sees it go; systemd is fed by us alone."""
+        now = time.monotonic()
+        if self.brain and now - self.heard >= self.patience_s():
+            say(f"the brain has been silent for {self.patience_s():g} s: replacing it")
+            self.heard = now
             os.kill(self.brain, signal.SIGKILL)
+        if self.notify_address is not None and now >= self.next_feed:
+            self.next_feed = now + self.silence_s / 2
             self.notify(b"WATCHDOG=1")
 
     def notify(self, message: bytes) -> None:
@@ -262,9 +292,33 @@ def main(arguments: list[str]) -> int:
 
 
 def say(text: str) -> None:
-    """One line to stderr, which may be closed or full."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"clawsup keeper: {text}\n".encode(errors="replace"))
+    """One line to stderr, which may be closed; one that is full or stopped would hold us, so it has to do without."""
+    line = f"clawsup keeper: {text}\n".encode(errors="replace")
+    poller = select.poll()
+    poller.register(2, select.POLLOUT)
+    if any(what & select.POLLOUT for _, what in poller.poll(0)):
+        with contextlib.suppress(OSError):
+            os.write(2, line)
+
+
+def _package_files() -> object:
+    """What changes when another version of the package is installed over this one."""
+    found = []
+    for directory, _, names in os.walk(os.path.dirname(os.path.abspath(__file__))):
+        for name in names:
+            if name.endswith(".py"):
+                with contextlib.suppress(OSError):
+                    status = os.stat(os.path.join(directory, name))
+                    found.append((directory, name, status.st_mtime_ns, status.st_size, status.st_ino))
+    return sorted(found)
+
+
+def _session_leader(pid: int) -> tuple[int, int] | None:
+    """The pid and start ticks of a zombie that led a session of its own, as every gateway does; None for any other."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b") ")[2].split()
+        return (pid, int(fields[19])) if int(fields[3]) == pid else None
+    return None
 
 
 def _lock(path: str) -> int | None:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from supervisor.host import processes
 from supervisor.openclaw import launch
+from supervisor.openclaw.setup import version_in
 from supervisor.policy.definition import Definition
 from supervisor.policy.messages import Cause, Obstacle
 
 VERSION_TIMEOUT_S = 30.0
+_NOBODY = 65534
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +78,18 @@ class Launchers:
             return Short(found.reason)
         return _no_launcher(definition.command[0], f"cannot be run: {found.reason}", found.reason)
 
+    def version(self, definition: Definition) -> str:
+        """The version that its launcher told when it was last found usable; "" before that."""
+        launcher = self.find(definition)
+        key = (launcher or "", *definition.command[1:], definition.user or "")
+        return version_in(self._usable.get(key, (None, ""))[1]) or ""
+
     async def usable(self, definition: Definition, extra: Mapping[str, str]) -> str | Obstacle | Short:
         """The launcher's path when `--version` works in the child's environment; known answers cost two stats."""
         command = definition.command[0]
+        if definition.user is not None and _user(definition.user) is None:
+            reason = f"{definition.user} is no longer a user of this machine"
+            return Obstacle("launcher", Cause.MISSING, reason, "create the user, or name another", reason)
         launcher = self.find(definition)
         if launcher is None:
             return _no_launcher(command, f"{command}: no such launcher", "not there")
@@ -105,13 +116,13 @@ class Launchers:
 
 
 def account_of(definition: Definition) -> tuple[launch.Account, processes.Account] | None:
-    """The user that `user =` names, for the environment and for the kernel; None when it is ours (or no longer exists)."""
+    """The user that `user =` names, for the environment and for the kernel; None when it is ours, nobody when it is gone."""
     if definition.user is None:
         return None
-    try:
-        entry = pwd.getpwnam(definition.user)
-    except KeyError:
-        return None
+    entry = _user(definition.user)
+    if entry is None:
+        # Never our own rights, which are root's; `usable` has refused before it comes to that.
+        return launch.Account(definition.user, "/nonexistent", "/bin/false"), processes.Account(_NOBODY, _NOBODY, ())
     if entry.pw_uid == os.geteuid():
         return None
     groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
@@ -119,6 +130,13 @@ def account_of(definition: Definition) -> tuple[launch.Account, processes.Accoun
         launch.Account(entry.pw_name, entry.pw_dir, entry.pw_shell),
         processes.Account(entry.pw_uid, entry.pw_gid, groups),
     )
+
+
+def _user(name: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
 
 
 def _file_identity(path: str) -> tuple[int, int, int, int]:

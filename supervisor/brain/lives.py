@@ -1,17 +1,29 @@
-"""The gateway processes that live, and what of ours must not: known by their run tokens."""
+"""The gateway processes that live, and what of ours must not: known by run token, by mark and, where there is one, by cgroup.
+
+A token is found in an environment, and proves who somebody is; but who clears his environment hides it. A mark cannot be
+cleared so; it only says whose tree somebody grew from. A cgroup holds a whole tree together, and ends it at once.
+"""
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import anyio
 
 from supervisor.brain.identity import Identity, life_in
-from supervisor.host import processes, strangers
+from supervisor.host import cgroups, locks, processes, strangers
 from supervisor.policy.definition import Definition
+from supervisor.policy.state import Life
 
-# A sweep looks again this often until nothing carries the token any more; a re-forking process needs several looks.
+# A sweep looks again, so often at most, until so many looks in a row have found nothing: who re-forks may slip through one.
 SWEEP_ROUNDS = 100
 SWEEP_PAUSE_S = 0.01
+SWEEP_LOOKS = 3
+# While a process turns into another program, its environment cannot be read for a moment.
+EXEC_ROUNDS = 20
+EXEC_PAUSE_S = 0.005
 
 
 class Living:
@@ -23,24 +35,39 @@ class Living:
         self.definition = definition
         self.launcher = launcher
         self.tls: bool | None = None
+        self.config_key = ""
 
 
 class Lives:
     """All present lives, at most one a gateway."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, ground: Path | None) -> None:
         self._identity = identity
+        self._ground = ground
         self._living: dict[str, Living] = {}
+        self._unburied: dict[tuple[str, int], processes.Process] = {}
+        # By mark: the looks in a row that found nothing of it, and all looks so far.
+        self._doomed: dict[int, tuple[int, int]] = {}
+        self._sweeper = anyio.Lock()
 
     def begin(self, name: str, living: Living) -> None:
-        """From now on this is the gateway's life."""
+        """From now on this is the gateway's life; that an earlier one is over is on record, since this one has been decided."""
+        for other, life in list(self._unburied):
+            if other == name:
+                self.bury(name, life)
         self._living[name] = living
 
     def end(self, name: str, living: Living) -> None:
-        """It is over; its pidfd is closed."""
+        """It is over; `bury` follows once that is on record, so that until then another brain could learn its status."""
         if self._living.get(name) is living:
             del self._living[name]
-        os.close(living.process.pidfd)
+        self._unburied[name, living.life] = living.process
+
+    def bury(self, name: str, life: int) -> None:
+        """Let go of the process of a life that is over."""
+        process = self._unburied.pop((name, life), None)
+        if process is not None:
+            processes.reap(process)
 
     def of(self, name: str, life: int | None = None) -> Living | None:
         """The gateway's present life; with a number, only if it is that one."""
@@ -51,31 +78,158 @@ class Lives:
         """The run token of a life."""
         return self._identity.token(name, life)
 
-    def newest(self, name: str) -> int | None:
-        """The newest life of a gateway that some process carries the token of, for when no record tells."""
-        tokens = set(strangers.find_tokens(self._identity.prefix).values())
-        lives = [life for token in tokens if (life := life_in(token)) is not None]
-        return max((life for life in lives if self._identity.token(name, life) in tokens), default=None)
+    @contextmanager
+    def cradle(self, name: str, life: int) -> Iterator[int]:
+        """Where a life is to be born, and the mark to give it."""
+        with cgroups.inside(self._leaf(name, life)):
+            yield self._identity.mark(self.token(name, life))
+
+    def find(
+        self, name: str, state_dir: Path, recorded: Life | None, lives: int
+    ) -> tuple[int, processes.Process] | None:
+        """The living gateway of that name: its life and its process, pinned; OSError when /proc cannot be read.
+
+        What is on record must be found as it is there, pid, start ticks and token. Where the pid is not, or the life is later
+        than the `lives` on record, the gateway is who has the token, leads a session and holds the lock of the state dir; if
+        several do, the eldest.
+        """
+        for _ in range(EXEC_ROUNDS):
+            found = self._found(name, state_dir, recorded, lives)
+            if found is not None or not self._is_amid_exec(state_dir, recorded):
+                return found
+            time.sleep(EXEC_PAUSE_S)
+        return None
+
+    def _found(
+        self, name: str, state_dir: Path, recorded: Life | None, lives: int
+    ) -> tuple[int, processes.Process] | None:
+        tokens = strangers.find_tokens(self._identity.prefix)
+        ours = {pid: life for pid, token in tokens.items() if (life := self._life_of(name, token)) is not None}
+        holders = set(locks.holders(state_dir, known=ours)) if ours else set()
+        found: list[tuple[int, processes.Process]] = []
+        for pid, life in ours.items():
+            process = processes.pin(pid)
+            if process is None:
+                continue
+            if recorded is not None and recorded.number == life and recorded.pid is not None:
+                is_it = (recorded.pid, recorded.start_ticks) == (pid, process.start_ticks)
+            else:
+                may_live = life > lives or (recorded is not None and recorded.number == life)
+                is_it = may_live and pid in holders and processes.leads_a_session(pid)
+            if is_it and strangers.run_token(pid) == self.token(name, life):
+                found.append((life, process))
+            else:
+                os.close(process.pidfd)
+        found.sort(key=lambda each: (-each[0], each[1].start_ticks, each[1].pid))
+        for _, process in found[1:]:
+            os.close(process.pidfd)
+        return found[0] if found else None
 
     def is_leftover(self, pid: int) -> bool:
-        """Whether a process carries a token of ours that no present life has."""
-        token = strangers.run_token(pid)
-        if token is None or not token.startswith(self._identity.prefix):
-            return False
-        return token not in {self._identity.token(name, living.life) for name, living in self._living.items()}
+        """Whether a process carries a token or a mark of ours that no present life has."""
+        marks = self._marks_of(pid)
+        return bool(marks) and marks.isdisjoint(self._present())
 
-    async def sweep(self, is_doomed: Callable[[str], bool]) -> None:
-        """Kill every process with a doomed token of ours, until a look finds none."""
+    def gateway_at(self, pid: int) -> str | None:
+        """Whose process that is, while it lives."""
+        return next((name for name, living in self._living.items() if living.process.pid == pid), None)
 
-        def still(pid: int) -> bool:
-            token = strangers.run_token(pid)
-            return token is not None and token.startswith(self._identity.prefix) and is_doomed(token)
+    def told(self, pid: int) -> frozenset[str]:
+        """The gateways whose signs, token or mark, a process carries; "" stands for one of ours that is no present life's."""
+        names = {self._identity.mark(self.token(name, living.life)): name for name, living in self._living.items()}
+        return frozenset(names.get(mark, "") for mark in self._marks_of(pid))
 
+    async def sweep(self, name: str, life: int) -> None:
+        """Kill whatever is left of a life, until a look finds nothing."""
+        if (leaf := self._leaf(name, life)) is not None:
+            await self._sweep_leaf(leaf)
+        doomed = self._identity.mark(self.token(name, life))
+        self._doomed[doomed] = (0, 0)
+        # Whoever has the lock sweeps for all who wait for it: a hundred gateways that end at once cost one look at a time.
+        async with self._sweeper:
+            while doomed in self._doomed:
+                # A successor that is due goes first.
+                await anyio.sleep(SWEEP_PAUSE_S)
+                self._look(self._strike(lambda marks: not marks.isdisjoint(self._doomed)))
+
+    async def sweep_the_rest(self) -> None:
+        """Kill whatever of ours belongs to no present life."""
+        if self._ground is not None:
+            present = {self._leaf(name, living.life) for name, living in self._living.items()}
+            for leaf in cgroups.leaves(self._ground, f"clawsup-{self._identity.instance}-"):
+                if leaf not in present:
+                    await self._sweep_leaf(leaf)
+        looks = 0
         for _ in range(SWEEP_ROUNDS):
-            try:
-                found = strangers.find_tokens(self._identity.prefix)
-            except OSError:
-                found = {}
-            if not processes.kill_all([pid for pid, token in found.items() if is_doomed(token)], still):
+            looks = looks + 1 if self._strike(self._present().isdisjoint) == frozenset() else 0
+            if looks == SWEEP_LOOKS:
                 return
             await anyio.sleep(SWEEP_PAUSE_S)
+
+    async def _sweep_leaf(self, leaf: Path) -> None:
+        for _ in range(SWEEP_ROUNDS):
+            if cgroups.end(leaf):
+                return
+            await anyio.sleep(SWEEP_PAUSE_S)
+
+    def _look(self, struck: frozenset[int] | None) -> None:
+        """Note for each doomed mark what a strike has met; one that is not met any more is done."""
+        for mark, (before, looks) in list(self._doomed.items()):
+            in_vain = before + 1 if struck is not None and mark not in struck else 0
+            if in_vain == SWEEP_LOOKS or looks == SWEEP_ROUNDS:
+                del self._doomed[mark]
+            else:
+                self._doomed[mark] = (in_vain, looks + 1)
+
+    def _strike(self, is_doomed: Callable[[frozenset[int]], bool]) -> frozenset[int] | None:
+        """Kill what is doomed; the marks of what was, or None when /proc cannot be read.
+
+        One by one and the newest first, so that a process that lives for milliseconds is met within microseconds of the list.
+        """
+
+        def still(pid: int) -> bool:
+            marks = self._marks_of(pid)
+            return bool(marks) and is_doomed(marks)
+
+        struck: set[int] = set()
+        try:
+            for pid in processes.pids():
+                marks = self._marks_of(pid)
+                if marks and is_doomed(marks) and processes.kill_all((pid,), still):
+                    struck |= marks
+        except OSError:
+            return None
+        return frozenset(struck)
+
+    def _is_amid_exec(self, state_dir: Path, recorded: Life | None) -> bool:
+        """Whether somebody who may be the gateway is on record or holds its lock, and has our mark but no environment to be read."""
+        blank = [
+            pid
+            for pid in processes.pids()
+            if self._identity.is_ours(processes.mark_of(pid))
+            and processes.leads_a_session(pid)
+            and not processes.is_zombie(pid)
+            and strangers.run_token(pid) is None
+        ]
+        on_record = recorded is not None and recorded.pid in blank
+        return bool(blank) and (on_record or bool({*blank} & {*locks.holders(state_dir, known=blank)}))
+
+    def _marks_of(self, pid: int) -> frozenset[int]:
+        """What a process says, or cannot help saying, about where it grew; nothing about ourselves, wherever we were started."""
+        if pid in (os.getpid(), os.getppid()):
+            return frozenset()
+        mark, token = processes.mark_of(pid), strangers.run_token(pid) or ""
+        inherited = {mark} if self._identity.is_ours(mark) else set()
+        return frozenset(
+            inherited | ({self._identity.mark(token)} if token.startswith(self._identity.prefix) else set())
+        )
+
+    def _present(self) -> frozenset[int]:
+        return frozenset(self._identity.mark(self.token(name, living.life)) for name, living in self._living.items())
+
+    def _life_of(self, name: str, token: str) -> int | None:
+        life = life_in(token)
+        return life if life is not None and self.token(name, life) == token else None
+
+    def _leaf(self, name: str, life: int) -> Path | None:
+        return None if self._ground is None else self._ground / f"clawsup-{self._identity.instance}-{name}-{life}"

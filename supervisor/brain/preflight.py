@@ -1,6 +1,6 @@
 """What stands in the way of a gateway: the doors' plain findings, put into words and a cause.
 
-The order is the order of trust: launcher, state directory and lock, ports. A config file that is missing or wrong is no
+The order is the order of trust: launcher, owner, state directory and lock, ports. A config file that is missing or wrong is no
 obstacle before a start: OpenClaw itself is the judge of that, in two seconds and by exit 78.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import assert_never
 
-from supervisor.brain.launchers import Short
-from supervisor.host import locks, ports, strangers
+from supervisor.brain.launchers import Short, account_of
+from supervisor.host import locks, ownership, ports, strangers
 from supervisor.openclaw.ports import Family
 from supervisor.policy.definition import Definition
 from supervisor.policy.messages import Cause, Obstacle
@@ -34,6 +34,9 @@ class Leftovers:
 
 def look(definition: Definition, *, ours: Callable[[int], bool]) -> Clear | Obstacle | Short | Leftovers:
     """Take the lock and test-bind the whole family; `ours` tells a process that a dead life left behind."""
+    foreign = _foreign(definition)
+    if foreign is not None:
+        return foreign
     taken = locks.take(Path(definition.state_dir))
     match taken:
         case locks.Taken(fd=lock):
@@ -46,6 +49,20 @@ def look(definition: Definition, *, ours: Callable[[int], bool]) -> Clear | Obst
             return Obstacle("state_dir", Cause.MISSING, text, mend, f"state_dir {text}")
         case _:
             assert_never(taken)
+
+
+def _foreign(definition: Definition) -> Obstacle | None:
+    """Where a gateway has a user of its own, state dir and config file are that user's, or there is no wall."""
+    account = account_of(definition)
+    if account is None:
+        return None
+    who, ids = account
+    wrong = ownership.directory(definition.state_dir, ids.uid, who.name) or ownership.config(
+        definition.config_path, ids.uid, who.name, definition.state_dir
+    )
+    if wrong is None:
+        return None
+    return Obstacle("state_dir", Cause.MISSING, wrong.text, wrong.mend, f"ownership {wrong.text}")
 
 
 def _ports(definition: Definition, lock: int, ours: Callable[[int], bool]) -> Clear | Obstacle | Short | Leftovers:
