@@ -4,37 +4,38 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import anyio
 from loguru import logger
 
+from supervisor.brain.alone import be_alone
 from supervisor.brain.chronicle import Chronicle, speak
+from supervisor.brain.errands import Errands
+from supervisor.brain.gatekeeper import Gatekeeper
 from supervisor.brain.hands import Hands
 from supervisor.brain.identity import Identity, load
 from supervisor.brain.launchers import Place
 from supervisor.brain.overview import Overview
+from supervisor.brain.readings import Readings
+from supervisor.control.models import gateways_of
 from supervisor.control.server import serve
 from supervisor.daemon import Daemon
-from supervisor.errors import ClawsupError, DefinitionsUnusable
-from supervisor.host import definitions, locks
+from supervisor.errors import ClawsupError
+from supervisor.host import locks
 from supervisor.host.line import Hello, Line
 from supervisor.host.records import Records, prepare_directory
 from supervisor.policy import record
-from supervisor.policy.definition import Definition
 from supervisor.policy.fleet import Fleet
 from supervisor.policy.messages import (
-    Adopted,
     Booted,
-    Event,
     Reloaded,
-    Roster,
     ShutdownAsked,
     SpawnFailed,
 )
 from supervisor.policy.state import life_of
+from supervisor.policy.status import headline
 
 # A brain beats three times within its keeper's patience.
 BEATS = 3
@@ -47,15 +48,15 @@ class Brain:
         self._place = place
         self._line = line
         self._hello = hello
-        self._environments: Mapping[str, Mapping[str, str]] = {}
+        self._readings = Readings(place.conf_dir)
         self._beaten = 0.0
         for directory in (place.state_dir, place.state_dir / "logs", place.state_dir / "children"):
             refused = prepare_directory(directory)
             if refused:
                 raise ClawsupError(refused, mend="give the supervisor a state dir of its own (--state-dir)")
-        self._identity: Identity = load(Records(place.state_dir))
+        self._identity: Identity = load(Records(place.state_dir), place.state_dir)
         self._chronicle = Chronicle(place.state_dir, Records(place.state_dir / "children"))
-        self._hands = Hands(place, self._identity, line, slot, self._extra)
+        self._hands = Hands(place, self._identity, line, slot, self._readings.extra)
         children = self._chronicle.children(anyio.current_time())
         self._daemon = Daemon(
             Fleet(children=children, cores=os.cpu_count() or 1),
@@ -64,21 +65,39 @@ class Brain:
             beat=self._beat,
             beat_s=hello.silence_s / BEATS,
         )
+        self._overview = Overview(place, hello, self._daemon, self._hands, self._chronicle, self._readings)
+        hands = self._hands
+        hands.calling.attach(lambda: self._daemon.fleet.children, self._chronicle.note)
+        self._gatekeeper = Gatekeeper(
+            hands.lives,
+            self._chronicle,
+            lambda: self._daemon.fleet.children,
+            lambda: gateways_of(self._overview),
+            hello.keeper_pid,
+        )
+        self._errands = Errands(self._gatekeeper, hands.guard, hands.launchers, self._readings.extra, hands.calling)
 
     async def run(self) -> None:
         """Live."""
-        roster = self._read()
+        roster = self._readings.first_roster(self._daemon.fleet.children)
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._hands.run, self._daemon.post)
             tasks.start_soon(self._listen)
             self._chronicle.note([self._beginning()])
             self._daemon.decide(Reloaded(roster))
             await self._take_over()
-            first = self._hello.brains == 1
-            self._daemon.decide(Booted(first=first))
-            overview = Overview(self._place, self._hello, self._daemon, self._hands, self._chronicle)
-            await tasks.start(partial(serve, self._place.state_dir / "control.sock", overview))
+            if self._hello.stopping:
+                # Nothing may start in the middle of a stop.
+                self._daemon.decide(ShutdownAsked(at_once=self._hello.stopping > 1))
+            else:
+                self._daemon.decide(Booted(first=self._hello.first))
+            socket = self._place.state_dir / "control.sock"
+            await tasks.start(
+                partial(serve, socket, self._overview, allowed=self._gatekeeper.may, errands=self._errands)
+            )
             self._line.notify("READY=1")
+            tasks.start_soon(self._tell_headline)
+            tasks.start_soon(self._hands.guard.watch, lambda: self._daemon.fleet.children, self._chronicle.note)
             await self._daemon.run()
             await self._hands.finish()
             tasks.cancel_scope.cancel()
@@ -89,45 +108,20 @@ class Brain:
     async def _take_over(self) -> None:
         """Adopt every gateway of an earlier brain that lives, and learn how the others ended."""
         for child in list(self._daemon.fleet.children.values()):
-            life = life_of(child.state)
-            number = life.number if life is not None else self._hands.newest_life(child.name)
-            if number is None or child.definition is None:
+            if child.definition is None:
                 continue
-            process = self._hands.adopt(child.name, number, child.definition)
-            if process is not None:
-                self._daemon.decide(Adopted(child.name, number, process.pid, process.start_ticks))
-            elif life is not None and life.pid is None:
-                self._daemon.decide(SpawnFailed(child.name, number, "the supervisor died while it started it"))
-            elif life is not None and life.pid is not None:
-                patient = self._hello.brains > 1
+            life = life_of(child.state)
+            adopted = self._hands.adopt(child.name, child.definition, life, child.lives)
+            # A life that is not on record, because a disk was full, may have followed the one that is.
+            if life is not None and (adopted is None or adopted.life != life.number):
                 self._daemon.decide(
-                    await self._hands.ended_unseen(child.name, number, life.pid, child.definition, patient=patient)
+                    SpawnFailed(child.name, life.number, "the supervisor died while it started it")
+                    if life.pid is None
+                    else await self._hands.ended_unseen(child.name, life, child.definition)
                 )
-        lives = {name: life_of(child.state) for name, child in self._daemon.fleet.children.items()}
-        await self._hands.sweep_the_rest({name: life.number for name, life in lives.items() if life is not None})
-
-    def _read(self) -> Roster:
-        """All definitions; when not one can be read, those that the present children run by."""
-        try:
-            reading = definitions.read(self._place.conf_dir)
-        except DefinitionsUnusable as unusable:
-            kept = tuple(child.definition for child in self._daemon.fleet.children.values() if child.definition)
-            if not kept:
-                raise
-            logger.warning(str(unusable))
-            return Roster(kept)
-        self._environments = reading.environments
-        for fault in reading.faults:
-            logger.warning(str(fault))
-        if not reading.roster.definitions and not self._daemon.fleet.children:
-            raise DefinitionsUnusable(
-                f"{self._place.conf_dir}: not one definition can be used",
-                mend="clawsup check",
-            )
-        return reading.roster
-
-    def _extra(self, definition: Definition) -> Mapping[str, str]:
-        return self._environments.get(definition.name, definition.env)
+            if adopted is not None:
+                self._daemon.decide(adopted)
+        await self._hands.sweep_the_rest()
 
     async def _listen(self) -> None:
         """Hear the keeper; without it this brain has no right to go on, and leaves the gateways to the next."""
@@ -141,23 +135,41 @@ class Brain:
             case "STOP NOW":
                 self._daemon.post(ShutdownAsked(at_once=True))
             case "RELOAD":
-                self._daemon.post(self._reload())
+                self._hands.begin(self._reload)
+            case "REPLACE":
+                self._make_room()
             case _:
                 logger.warning(f"the keeper said {word!r}")
 
-    def _reload(self) -> Event:
+    def _make_room(self) -> None:
+        """End between two decisions, with all that is known on disk: to the gateways this is no more than a brain's death."""
+        self._hands.drain()
+        self._chronicle.journal.flush()
+        os._exit(0)
+
+    async def _reload(self) -> None:
         try:
-            return Reloaded(self._read())
+            await self._overview.reload(prune=False, dry=False)
         except ClawsupError as error:
             logger.warning(f"reload: {error}")
-            return Reloaded(Roster(tuple(c.definition for c in self._daemon.fleet.children.values() if c.definition)))
+
+    async def _tell_headline(self) -> None:
+        """Keep systemd's status line true; one that has not changed is not said again."""
+        told = ""
+        while True:
+            said = headline(self._daemon.fleet)
+            if said != told:
+                told = said
+                self._line.notify(f"STATUS={said}")
+            await self._daemon.changed()
 
     def _beat(self) -> None:
         now = anyio.current_time()
         if now - self._beaten >= self._hello.silence_s / (BEATS + 1):
             self._beaten = now
-            self._line.notify("WATCHDOG=1")
+            self._line.beat()
             self._chronicle.tend(self._hands.logs)
+            self._hands.casebook.tend(self._daemon.fleet.children.values(), now)
 
     def _beginning(self) -> record.Line:
         fields = {"pid": os.getpid(), "keeper_pid": os.getppid(), "brains": self._hello.brains}
@@ -191,7 +203,9 @@ def main(arguments: list[str]) -> int:
 
 async def _live(place: Place, slot: locks.LowSlot, keeper_fd: int) -> None:
     line = Line(keeper_fd)
-    await Brain(place, slot, line, await line.hello()).run()
+    hello = await line.hello()
+    be_alone(place.state_dir, line.keeper_lives)
+    await Brain(place, slot, line, hello).run()
 
 
 def _unheard(number: int, frame: object) -> None:

@@ -8,7 +8,8 @@ gateway.
 import math
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVarTuple, Unpack, assert_never
 
@@ -16,11 +17,16 @@ import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from supervisor.brain import preflight
+from supervisor.brain.calling import Calling
+from supervisor.brain.casebook import Casebook
+from supervisor.brain.endings import Endings
 from supervisor.brain.eyes import Extra, Eyes
+from supervisor.brain.guard import Guard
 from supervisor.brain.identity import Identity
 from supervisor.brain.launchers import Launchers, Place, Short, account_of
 from supervisor.brain.lives import SWEEP_PAUSE_S, SWEEP_ROUNDS, Lives, Living
-from supervisor.host import locks, processes, strangers
+from supervisor.brain.mender import Mender
+from supervisor.host import cgroups, locks, processes
 from supervisor.host.line import Line
 from supervisor.host.locks import LowSlot
 from supervisor.host.logs.pump import Log, outlet
@@ -28,13 +34,20 @@ from supervisor.openclaw import launch
 from supervisor.policy.definition import Definition
 from supervisor.policy.messages import (
     Action,
+    Adopted,
+    CancelRepair,
     ConsumeHandoff,
     Event,
+    Evidence,
     Exited,
     Finish,
+    Incident,
     Kill,
     Obstacle,
     Probe,
+    Promote,
+    RepairEnd,
+    RepairStep,
     Report,
     Spawn,
     Spawned,
@@ -45,6 +58,7 @@ from supervisor.policy.messages import (
     Unwatch,
     Watch,
 )
+from supervisor.policy.state import Life
 
 Ts = TypeVarTuple("Ts")
 
@@ -57,9 +71,14 @@ class Hands:
         self._line = line
         self._slot = slot
         self._extra = extra
-        self._launchers = Launchers(place)
-        self._lives = Lives(identity)
-        self.eyes = Eyes(self._lives, self._launchers, extra, lambda name: self.log(name).written)
+        self.launchers = Launchers(place)
+        self.lives = Lives(identity, cgroups.ground())
+        self.guard = Guard(place, self.launchers, extra)
+        self.calling = Calling(place.state_dir, self.guard, self.launchers, extra)
+        self.casebook = Casebook(place.state_dir, self.guard, self.launchers)
+        self.eyes = Eyes(self.lives, self.launchers, self.guard, extra, lambda name: self.log(name).written)
+        self._endings = Endings(place, self.launchers, self.guard, self.lives, extra)
+        self._mender = Mender(self.guard, self.casebook, self.launchers, extra, self.calling)
         self.logs: dict[str, Log] = {}
         self._watches: dict[str, anyio.CancelScope] = {}
         self._sweeping = 0
@@ -81,11 +100,18 @@ class Hands:
         """Begin one action; `definition` is the one of the child it is about."""
         match action:
             case Terminate(name=name, life=life) | Kill(name=name, life=life):
-                self._signal(action, self._lives.of(name, life))
+                self._signal(action, self.lives.of(name, life))
             case Sweep(name=name, life=life):
-                self._start(self._sweep, name, life)
+                # The end of this life is on record now.
+                self.lives.bury(name, life)
+                self._sweep_soon(name, life)
             case Unwatch(name=name):
                 self._unwatch(name)
+            case RepairStep() | CancelRepair() | RepairEnd() | Promote() | Incident():
+                self._mender.perform(action, definition, self._post, self._start)
+            case Evidence(name=name, life=life):
+                if (living := self.lives.of(name, life)) is not None:
+                    self.casebook.look(name, living.process.pid)
             case Finish() | Report():
                 pass
             case Spawn() | Probe() | Watch() | ConsumeHandoff():
@@ -94,52 +120,51 @@ class Hands:
             case _:
                 assert_never(action)
 
-    def adopt(self, name: str, life: int, definition: Definition) -> processes.Process | None:
-        """Find the process of an earlier brain's life and take it over; None when it is gone.
+    def adopt(self, name: str, definition: Definition, recorded: Life | None, lives: int) -> Adopted | None:
+        """Find the process of a life that an earlier brain began and take it over; None when none lives.
 
-        The process carries the token of just that life and holds the lock of the state dir, and is pinned before either is
-        looked at.
+        It is the `recorded` one, or one that came after the `lives` on record.
         """
-        token = self._lives.token(name, life)
-        holders = set(locks.holders(Path(definition.state_dir)))
-        for pid in sorted(strangers.find_tokens(token)):
-            process = processes.pin(pid)
-            if process is None:
-                continue
-            if pid in holders and strangers.run_token(pid) == token:
-                self._lives_on(name, Living(life, process, definition, None))
-                return process
-            os.close(process.pidfd)
-        return None
+        found = self.lives.find(name, Path(definition.state_dir), recorded, lives)
+        if found is None:
+            return None
+        life, process = found
+        living = Living(life, process, definition, None)
+        living.config_key = recorded.config.booted if recorded is not None else ""
+        self._lives_on(name, living)
+        self.log(name)
+        return Adopted(name, life, process.pid, process.start_ticks)
 
-    def newest_life(self, name: str) -> int | None:
-        """The newest life of a gateway that still has a process, for when no record tells."""
-        return self._lives.newest(name)
+    async def ended_unseen(self, name: str, life: Life, definition: Definition) -> Exited:
+        """The end of a life that nobody watched: what the keeper knows of it, and what the machine shows now."""
+        status = await self._line.status_of(life.pid or 0, life.start_ticks or 0)
+        self._drain(name)
+        return self._endings.told(name, life.number, status, definition, None)
 
-    async def ended_unseen(self, name: str, life: int, pid: int, definition: Definition, *, patient: bool) -> Exited:
-        """The end of a life that nobody watched: what the keeper knows of it, and what the machine shows now.
-
-        Only a keeper that is older than that brain can know, so only then is its word waited for (`patient`).
-        """
-        status = await self._line.status_of(pid) if patient else None
-        return self._exit(name, life, status, definition, launcher=None)
-
-    async def sweep_the_rest(self, current: Mapping[str, int]) -> None:
-        """Kill what carries a token of ours but belongs to no present life; `current` maps gateways to theirs."""
-        wanted = {self._lives.token(name, life) for name, life in current.items()}
-        await self._lives.sweep(lambda token: token not in wanted)
+    async def sweep_the_rest(self) -> None:
+        """Kill what an earlier brain started and nobody has adopted."""
+        await self.lives.sweep_the_rest()
 
     async def finish(self) -> None:
         """Wait for what is still being swept, and move the last output to disk."""
         while self._sweeping:
             await self._swept.wait()
+        await self._mender.finish()
+        self.drain()
+
+    def drain(self) -> None:
+        """Move all output that there is to disk."""
         for log in self.logs.values():
             log.drain()
+
+    def begin(self, function: Callable[[Unpack[Ts]], Coroutine[object, object, None]], *arguments: *Ts) -> None:
+        """Run a task beside the actions."""
+        self._start(function, *arguments)
 
     def log(self, name: str) -> Log:
         """The gateway's log, its FIFO held by the keeper and moved to disk from the first call on."""
         if name not in self.logs:
-            living = self._lives.of(name)
+            living = self.lives.of(name)
             fifo = self._place.state_dir / "logs" / f".{name}.fifo"
             source = outlet(living.process.pid, fifo) if living is not None else fifo
             log = Log(source, self._place.state_dir / "logs" / f"{name}.log")
@@ -166,13 +191,13 @@ class Hands:
         if isinstance(action, Kill):
             if living is not None:
                 processes.send(living.process, signal.SIGKILL)
-            self._start(self._sweep, action.name, action.life)
+            self._sweep_soon(action.name, action.life)
         elif living is not None:
             processes.terminate(living.process)
 
     async def _spawn(self, action: Spawn, definition: Definition) -> None:
         extra = self._extra(definition)
-        launcher = await self._launchers.usable(definition, extra)
+        launcher = await self.launchers.usable(definition, extra)
         if not isinstance(launcher, str):
             self._refuse(action, launcher)
             return
@@ -180,13 +205,21 @@ class Hands:
         if not isinstance(clear, preflight.Clear):
             self._refuse(action, clear)
             return
+        lacking = self.guard.lacks(definition) if "rollback" in definition.repair.steps else None
+        if lacking is not None:
+            locks.release(clear.lock)
+            self._post(SpawnRefused(action.name, action.life, lacking, self.guard.knows(definition)))
+            return
         # From here on nothing waits: the low slot is lent to one spawn at a time.
+        config_key = self.guard.key(definition)
         process = self._spawn_at_once(action, definition, launcher, clear.lock)
         if not isinstance(process, processes.Process):
             self._refuse(action, process)
             return
-        identity = self._launchers.identity(definition, launcher, extra)
-        self._lives_on(action.name, Living(action.life, process, definition, identity))
+        identity = self.launchers.identity(definition, launcher, extra)
+        living = Living(action.life, process, definition, identity)
+        living.config_key = config_key
+        self._lives_on(action.name, living)
         self._post(Spawned(action.name, action.life, process.pid, process.start_ticks, clear.warnings))
 
     def _spawn_at_once(
@@ -199,29 +232,33 @@ class Hands:
             locks.release(lock)
             return Short(f"{error.strerror}: the FIFO of its output")
         account = account_of(definition)
-        token = self._lives.token(action.name, action.life)
-        environment = self._launchers.environment(definition, launcher, self._extra(definition), token)
+        token = self.lives.token(action.name, action.life)
+        environment = self.launchers.environment(definition, launcher, self._extra(definition), token)
         argv = launch.argv(definition, launcher)
         try:
-            with self._slot.lend(lock) as low:
-                plan = processes.Plan(
-                    argv, environment, definition.state_dir, output, lock=low, account=account[1] if account else None
-                )
+            with self.lives.cradle(action.name, action.life) as mark, self._slot.lend(lock) as low:
+                user = account[1] if account else None
+                oom_score = 0 if definition.role == "rescue" else 200
+                plan = processes.Plan(argv, environment, definition.state_dir, output, low, user, mark, oom_score)
                 process = processes.spawn(plan)
         finally:
             os.close(output)
             locks.release(lock)
         if isinstance(process, processes.NotSpawned):
-            return self._launchers.refused(definition, process)
+            return self.launchers.refused(definition, process)
         return process
 
     async def _clear(self, definition: Definition) -> preflight.Clear | Obstacle | Short:
         """Look, and where a dead life of ours is in the way, sweep it and look again."""
         for _ in range(SWEEP_ROUNDS):
-            found = preflight.look(definition, ours=self._lives.is_leftover)
+            found = preflight.look(definition, ours=self.lives.is_leftover)
+            if isinstance(found, Obstacle) and self._sweeping:
+                # What stands in the way may be what is being swept, too quick to be named.
+                await self._swept.wait()
+                continue
             if not isinstance(found, preflight.Leftovers):
                 return found
-            processes.kill_all(found.pids, self._lives.is_leftover)
+            processes.kill_all(found.pids, self.lives.is_leftover)
             await anyio.sleep(SWEEP_PAUSE_S)
         return Short("what an earlier life left behind does not end")
 
@@ -232,34 +269,29 @@ class Hands:
             self._post(SpawnRefused(action.name, action.life, why))
 
     def _lives_on(self, name: str, living: Living) -> None:
-        self._lives.begin(name, living)
+        self.lives.begin(name, living)
         self._start(self._await_end, name, living)
 
     async def _await_end(self, name: str, living: Living) -> None:
-        status = await processes.ended(living.process)
+        process = living.process
+        status = await processes.ended(process)
         if status is None:
-            status = await self._line.status_of(living.process.pid)
-        self.log(name).drain()
-        self._lives.end(name, living)
-        self._post(self._exit(name, living.life, status, living.definition, launcher=living.launcher))
+            status = await self._line.status_of(process.pid, process.start_ticks)
+        if status is None:
+            status = await processes.status_after_reaping(process)
+        self._drain(name)
+        self.lives.end(name, living)
+        self._post(self._endings.told(name, living.life, status, living.definition, living))
 
-    def _exit(self, name: str, life: int, status: int | None, definition: Definition, *, launcher: object) -> Exited:
-        code = None if status is None else os.waitstatus_to_exitcode(status)
-        path = self._launchers.find(definition)
-        identity = self._launchers.identity(definition, path, self._extra(definition)) if path else None
-        return Exited(
-            name,
-            life,
-            code=code if code is None or code >= 0 else None,
-            signal=-code if code is not None and code < 0 else None,
-            obstacle=preflight.after_exit(definition, ours=self._lives.is_leftover),
-            upgraded=launcher is not None and identity != launcher,
-            config_key=preflight.config_key(definition.config_path),
-        )
+    def _drain(self, name: str) -> None:
+        """Move a gateway's last words to disk; with no descriptor left for that, the keeper holds them for the next brain."""
+        with suppress(OSError):
+            self.log(name).drain()
 
     async def _probe(self, action: Probe, definition: Definition) -> None:
         answer = await self.eyes.probe(action, definition)
         if answer is not None:
+            self.casebook.probed(action.name, action.at, answer.answer)
             self._post(answer)
 
     async def _watch(self, action: Watch, definition: Definition) -> None:
@@ -270,11 +302,14 @@ class Hands:
     async def _consume(self, action: ConsumeHandoff, definition: Definition) -> None:
         self._post(await self.eyes.consume(action, definition))
 
-    async def _sweep(self, name: str, life: int) -> None:
-        token = self._lives.token(name, life)
+    def _sweep_soon(self, name: str, life: int) -> None:
+        # Counted from now on, and not from its first step: `finish` may come in between.
         self._sweeping += 1
+        self._start(self._sweep, name, life)
+
+    async def _sweep(self, name: str, life: int) -> None:
         try:
-            await self._lives.sweep(lambda found: found == token)
+            await self.lives.sweep(name, life)
         finally:
             self._sweeping -= 1
             self._swept.set()

@@ -72,6 +72,8 @@ def _obey(words: list[str]) -> int:
     args.conf_dir, args.state_dir = (
         os.path.abspath(os.path.expanduser(path)) for path in (args.conf_dir, args.state_dir)
     )
+    if any(sign in os.environ for sign in ("CLAWSUP_RUN", "CLAWSUP_GATEWAY", "OPENCLAW_SHELL")):
+        import_module("supervisor.cli.inside").ask(args)
     code: int = import_module(f"supervisor.cli.{VERBS[args.verb][1]}").main(args)
     return code
 

@@ -24,10 +24,12 @@ VERBS = {
         "NAME WHAT",
         "its config: history, show, diff, rollback",
     ),
+    "resolve": ("Change", "errand", "NAME --note T", "the rescue's word that it is done with a patient"),
     "exec": ("Change", "execute", "NAME -- COMMAND", "runs a command, such as openclaw, on a gateway's behalf"),
     "up": ("Set up", "up", "", "from nothing to a running main and rescue"),
     "add": ("Set up", "add", "NAME", "one more gateway, on the next free ports"),
     "remove": ("Set up", "remove", "NAME", "stops a gateway and takes its definition away"),
+    "rescue": ("Set up", "rescue", "WHAT", "teaches the rescue to repair, and says whether it could"),
     "check": ("Set up", "check", "", "tells all that is wrong with the definitions"),
     "run": ("Set up", "run", "", "the supervisor itself, in the foreground"),
     "reexec": ("Set up", "reexec", "", "lets new code of clawsup take over; no gateway notices"),
@@ -73,7 +75,7 @@ def give(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--plan", action="store_true", help="only say what it would do")
         parser.add_argument("--prune", action="store_true", help="stop gateways whose definition is gone")
         parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
-    elif verb in {"repair", "config", "incidents"}:
+    elif verb in {"repair", "config", "incidents", "resolve", "rescue"}:
         _repairing(verb, parser)
     elif verb in {"logs", "events"}:
         if verb == "logs":
@@ -110,9 +112,16 @@ def _repairing(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(all=False)
     elif verb == "config":
         parser.add_argument("name", metavar="NAME")
-        words = ("history", "show", "diff", "rollback")
-        parser.add_argument("what", metavar="history|show|diff|rollback", choices=words)
+        words = ("history", "show", "diff", "rollback", "put")
+        parser.add_argument("what", metavar="|".join(words), choices=words)
         parser.add_argument("hash", metavar="HASH", nargs="?", help="as history shows it; default: the newest good one")
+        base = "with put: whose secrets a `***1` in it stands for; default: those of the config in place"
+        parser.add_argument("--base", metavar="HASH", help=base)
+    elif verb == "resolve":
+        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("--note", metavar="TEXT", required=True, help="what was found and done, for the incident")
+    elif verb == "rescue":
+        parser.add_argument("what", metavar="enable|disable|status", choices=("enable", "disable", "status"))
     else:
         parser.add_argument("what", metavar="NAME | show ID", nargs="*", help="of one gateway, or one told in full")
 

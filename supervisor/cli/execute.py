@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from supervisor.cli import errand, inside
 from supervisor.errors import ClawsupError, DefinitionsUnusable, NoSuchGateway, UsageError
 from supervisor.host.definitions import Reading, read
 from supervisor.openclaw import launch
@@ -33,11 +34,17 @@ class CommandNotFoundError(ClawsupError):
     exit_code = _NOT_FOUND
 
 
-def main(args: argparse.Namespace) -> NoReturn:
-    """Replace this process by the command; nothing is asked of a supervisor."""
+def main(args: argparse.Namespace) -> int:
+    """Replace this process by the command; what a gateway's agent types is for the supervisor to judge and to run."""
     words = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not words:
         raise UsageError("exec what?", mend=f"clawsup exec {args.name} -- openclaw status")
+    if inside.is_inside() and inside.gateway(args):
+        return errand.execute(args, words)
+    return _replaced(args, words)
+
+
+def _replaced(args: argparse.Namespace, words: list[str]) -> NoReturn:
     reading = read(args.conf_dir, home=Path(os.path.expanduser("~")))
     definition = _definition(reading, args.name)
     path = clean(os.environ.get("PATH", os.defpath), reading.known)

@@ -14,7 +14,7 @@ _REQUEST_S = 10.0  # a client may be slow, but a connection is not for keeping
 _CHUNK = 8 * 1024  # h11 holds its limit against what it could not use yet, so what comes at once must be less
 _HEAD_BYTES = 16 * 1024
 _HEADERS = 64
-_BODY_BYTES = 64 * 1024
+_BODY_BYTES = 512 * 1024  # a whole config fits
 
 GONE = (ConnectionError, TimeoutError)
 """What a peer that went away, or reads no more, is seen as."""

@@ -1,14 +1,14 @@
 """The API on the control socket: who may connect, which path means what, and nothing a client does hurts another.
 
 `GET /v1/status`, `GET /v1/gateways/NAME`, `POST /v1/gateways/NAME/VERB`, `POST /v1/VERB` with names or all. A verb answers
-a line a change, `{}` every 2 s as a sign of life, and a last line with `done`.
+a line a change, `{}` every 2 s as a sign of life, and a last line with `done`. `POST /v1/gateways/NAME/put|rollback|exec|resolve`
+likewise; `GET /v1/may/VERB/NAME` says whether the caller may.
 """
 
 import errno
 import os
 import socket
 import stat
-import struct
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,16 +21,18 @@ from anyio.abc import TaskGroup, TaskStatus
 from loguru import logger
 
 from supervisor.control.address import socket_path
+from supervisor.control.errands import ERRANDS, report_errand
 from supervisor.control.http import GONE, Connection, Request, RequestError
-from supervisor.control.models import Caller, Supervised, gateways_of, read_ask
-from supervisor.control.outcome import Verb
+from supervisor.control.models import Ask, Caller, ErrandAsk, Errands, ReloadAsk, Supervised, gateways_of, read_ask
+from supervisor.control.outcome import VERBS, Verb
+from supervisor.control.reloading import reload
 from supervisor.control.verbs import begin, chosen, report, unknown
 from supervisor.errors import ClawsupError
+from supervisor.host import callers
 
 _CONNECTIONS = 64
 _SHORTAGE_S = 1.0
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_UCRED = struct.Struct("iII")
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 41\r\n\r\n"
 _BUSY += b'{"error": "too many control connections"}'
 
@@ -49,6 +51,7 @@ async def serve(
     supervised: Supervised,
     *,
     allowed: May = may,
+    errands: Errands | None = None,
     task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; started once the socket takes connections. A path that cannot be bound is a ClawsupError."""
@@ -57,7 +60,7 @@ async def serve(
     try:
         async with anyio.create_task_group() as group:
             task_status.started()
-            await _Server(supervised, allowed, group).accept(listener)
+            await _Server(supervised, allowed, errands, group).accept(listener)
     finally:
         listener.close()
         _withdraw(path, inode)
@@ -101,6 +104,7 @@ def _bind(path: Path) -> socket.socket:
 class _Server:
     supervised: Supervised
     allowed: May
+    errands: Errands | None
     group: TaskGroup
     open: int = 0
 
@@ -126,14 +130,16 @@ class _Server:
                     peer.send(_BUSY)
 
     async def _connection(self, peer: socket.socket) -> None:
+        known = callers.peer_of(peer)
         try:
-            credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-            await self._converse(Connection(peer), Caller(*_UCRED.unpack(credentials)))
+            await self._converse(Connection(peer), Caller(known.pid, known.uid, known.gid, known.pidfd))
         except GONE:
             pass
         except Exception:  # noqa: BLE001 (a fault in an answer is one client's misfortune, never the gateways')
             logger.exception("control: a request failed")
         finally:
+            if known.pidfd >= 0:
+                os.close(known.pidfd)
             peer.close()
             self.open -= 1
 
@@ -153,13 +159,22 @@ class _Server:
                 await self._status(http, caller)
             case "GET", ["v1", "gateways", name]:
                 await self._story(http, caller, name)
-            case "POST", ["v1", "gateways", name, ("start" | "stop" | "restart") as verb]:
+            case "POST", ["v1", "gateways", name, ("start" | "stop" | "restart" | "repair") as verb]:
                 await self._verb(http, caller, verb, request.body, name)
-            case "POST", ["v1", ("start" | "stop" | "restart") as verb]:
+            case "POST", ["v1", ("start" | "stop" | "restart" | "repair") as verb]:
                 await self._verb(http, caller, verb, request.body, None)
+            case "POST", ["v1", "gateways", name, verb] if verb in ERRANDS and self.errands is not None:
+                await self._errand(http, caller, self.errands, verb, request.body, name)
+            case "GET", ["v1", "may", verb, *names] if len(names) < 2 and self.errands is not None:  # noqa: PLR2004 - one or none
+                if not await self._refused(http, caller, verb, "".join(names)):
+                    await http.answer(200, {"caller": self.errands.who(caller)})
+            case "POST", ["v1", "reload"]:
+                await self._reload(http, caller, request.body)
+            case _, ["v1", "reload"]:
+                await http.answer(405, {"error": f"{request.path} takes POST"}, allow="POST")
             case _, ["v1", "status"] | ["v1", "gateways", _]:
                 await http.answer(405, {"error": f"{request.path} takes GET"}, allow="GET")
-            case _, ["v1", "start" | "stop" | "restart"] | ["v1", "gateways", _, "start" | "stop" | "restart"]:
+            case _, ["v1", verb] | ["v1", "gateways", _, verb] if verb in VERBS:
                 await http.answer(405, {"error": f"{request.path} takes POST"}, allow="POST")
             case _:
                 await http.answer(404, {"error": f"nothing is at {request.path}"})
@@ -177,7 +192,7 @@ class _Server:
             await http.answer(200, _without_values(story))
 
     async def _verb(self, http: Connection, caller: Caller, verb: Verb, body: bytes, name: str | None) -> None:
-        ask = read_ask(body)
+        ask = read_ask(body, Ask)
         if isinstance(ask, str):
             return await http.answer(400, {"error": ask})
         if name is not None:
@@ -191,11 +206,31 @@ class _Server:
                 return None
             if each not in gateways:
                 return await http.answer(404, unknown(each, list(gateways)))
-        course = begin(self.supervised, verb, names, at_once=ask.at_once)
+        course = begin(self.supervised, verb, names, ask)
         logger.info("control: {} {} asked by uid {} pid {}", verb, " ".join(names), caller.uid, caller.pid)
-        if ask.wait:
-            return await report(http, course)
+        if ask.wait or course.pending():
+            return await report(http, course, wait=ask.wait)
         return await http.answer(200, course.summary())
+
+    async def _reload(self, http: Connection, caller: Caller, body: bytes) -> None:
+        ask = read_ask(body, ReloadAsk)
+        if isinstance(ask, str):
+            return await http.answer(400, {"error": ask})
+        if await self._refused(http, caller, "reload", ""):
+            return None
+        return await reload(http, self.supervised, ask)
+
+    async def _errand(  # noqa: PLR0913, PLR0917 (what a request is made of)
+        self, http: Connection, caller: Caller, errands: Errands, verb: str, body: bytes, name: str
+    ) -> None:
+        ask = read_ask(body, ErrandAsk)
+        if isinstance(ask, str):
+            return await http.answer(400, {"error": ask})
+        if await self._refused(http, caller, verb, name):
+            return None
+        if name not in (known := gateways_of(self.supervised)):
+            return await http.answer(404, unknown(name, list(known)))
+        return await report_errand(http, errands, verb, name, ask)
 
     async def _refused(self, http: Connection, caller: Caller, verb: str, name: str) -> bool:
         if why := self.allowed(caller, verb, name):

@@ -35,7 +35,7 @@ _SHAPES = re.compile(
     re.DOTALL,
 )
 _SAID = re.compile(
-    r"(?P<head>(?:\bBearer\s+)|(?:://[^\s/:@]*:)|(?:[?&\"'\s]?[\w.-]*(?:token|password|passwd|secret|api[_-]?key)[\w-]*"
+    r"(?P<head>(?:\bBearer\s+)|(?:://[^\s/:@]*:(?=[^\s/@]*@))|(?:[?&\"'\s]?[\w.-]*(?:token|password|passwd|secret|api[_-]?key)[\w-]*"
     r"[\"']?\s*[=:]\s*[\"']?))(?P<value>[^\s\"'&,;@<>{}\[\]()]{4,})",
     re.IGNORECASE,
 )
@@ -106,7 +106,7 @@ class Mask:
         value = found["value"]
         if value.startswith("***") or _VARIABLE.match(value) or _NUMBER_OR_SWITCH.fullmatch(value):
             return found[0]
-        return f"{found['head']}***"
+        return f"{found['head']}{self._star(value)}"
 
     def _star(self, value: str) -> str:
         # A short value would be found everywhere, and masking it would tell it.

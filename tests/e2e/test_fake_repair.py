@@ -17,7 +17,10 @@ LADDER = ["rollback", "doctor", "rescue"]
 
 def define(world: World, *steps: str, env: dict[str, str] | None = None, **sections: Any) -> Gateway:
     """A main whose runs are stable after a moment, with a ladder."""
-    quick: dict[str, dict[str, Any]] = {"restart": {"delay": 0.1, "stable": 0.4}, "repair": {"steps": list(steps or LADDER)}}
+    quick: dict[str, dict[str, Any]] = {
+        "restart": {"delay": 0.1, "stable": 0.4},
+        "repair": {"steps": list(steps or LADDER)},
+    }
     return world.define("main", sections=quick | sections, role="main", env=env or {})
 
 

@@ -122,3 +122,9 @@ def test_the_key_of_a_content_is_about_its_included_files_too() -> None:
     del files["/x/a.json"]
     assert len({first.key, second.key, third.key, collect("/x/a.json", read).key}) == 4
     assert collect("/x/a.json", read).key == ""
+
+
+def test_an_address_with_a_port_is_no_secret() -> None:
+    """What is masked without need could not be edited and put back."""
+    text = '{"baseUrl": "http://127.0.0.1:18555/v1"}'
+    assert Mask().config(text) == text

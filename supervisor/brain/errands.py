@@ -1,0 +1,173 @@
+"""Does what a caller asks for a gateway's config, in its environment, or about its incident; each time a copy is kept first."""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from supervisor.brain.calling import Calling
+from supervisor.brain.gatekeeper import Gatekeeper
+from supervisor.brain.guard import Extra, Guard, parsed_of
+from supervisor.brain.launchers import Launchers, account_of
+from supervisor.control.models import Caller, ErrandAsk
+from supervisor.errors import ClawsupError, UsageError
+from supervisor.host import config_files, processes, workspaces
+from supervisor.host.snapshots import Snapshot
+from supervisor.openclaw import diagnostics, launch, validation
+from supervisor.openclaw.content import Content
+from supervisor.openclaw.masking import Mask
+from supervisor.policy.definition import Definition
+
+VALIDATE_S = 30.0
+EXEC_S = 180.0
+
+
+class Errands:
+    """The errands of one brain (control.models.Errands)."""
+
+    def __init__(
+        self, gatekeeper: Gatekeeper, guard: Guard, launchers: Launchers, extra: Extra, calling: Calling
+    ) -> None:
+        self._gatekeeper = gatekeeper
+        self._guard = guard
+        self._launchers = launchers
+        self._extra = extra
+        self._calling = calling
+
+    def who(self, caller: Caller) -> str:
+        """Name the caller."""
+        return str(self._gatekeeper.standing(caller))
+
+    async def run(self, verb: str, name: str, ask: ErrandAsk) -> dict[str, Any]:
+        """Do it; ClawsupError when it could not be done."""
+        definition = self._gatekeeper.definition(name)
+        if definition is None:
+            raise ClawsupError(f"the definition of {name} cannot be read", mend="clawsup check")
+        match verb:
+            case "put":
+                return await self._put(definition, self._unmasked(definition, ask.text, ask.key or ""))
+            case "rollback":
+                return self._rollback(definition, ask.key or "")
+            case "exec":
+                return await self._exec(definition, ask.words or [])
+            case _:
+                return self._resolve(name, ask.note or "")
+
+    def _unmasked(self, definition: Definition, text: str | None, prefix: str) -> bytes:
+        """The proposed config with its secrets: who edits what `config show` printed gives back `***1` where it said so."""
+        if text is None:
+            raise UsageError("put what? the whole config is expected")
+        base = self._kept(definition, prefix) if prefix else self._guard.present(definition)
+        mask = Mask()
+        mask.config(base.text)
+        restored = mask.restored(text)
+        if "***" in restored:
+            raise ClawsupError(
+                "it holds a masked secret that the config it was taken from does not have",
+                mend=f"name that one with --base HASH, or change single keys: clawsup exec {definition.name} -- openclaw config set"
+                " KEY VALUE; nothing was changed",
+            )
+        return restored.encode()
+
+    async def _put(self, definition: Definition, data: bytes) -> dict[str, Any]:
+        """A whole new config: judged beside the old one, so that what it includes is found, and only then put in its place."""
+        path = Path(definition.config_path)
+        draft = f".{path.name}.proposed-{secrets.token_hex(4)}"
+        if refused := workspaces.put(path.parent, draft, data):
+            raise ClawsupError(refused, mend="nothing was changed")
+        try:
+            verdict = await self._judged(definition, str(path.parent / draft))
+        finally:
+            workspaces.remove(path.parent, draft)
+        if verdict.valid is not True:
+            raise ClawsupError(f"OpenClaw would not start on it: {verdict.why}", mend="nothing was changed")
+        return self._replace(definition, Content(((definition.config_path, data),)))
+
+    async def _judged(self, definition: Definition, path: str) -> validation.Verdict:
+        result = await self._ran(definition.model_copy(update={"config_path": path}), validation.VALIDATE, VALIDATE_S)
+        verdict = validation.verdict(result.code, result.output)
+        parsed = parsed_of(config_files.read(path))
+        if verdict.valid is not True or parsed is None:
+            return verdict
+        why = validation.overlooked(parsed)
+        return validation.Verdict(valid=not why, why=why)
+
+    def _rollback(self, definition: Definition, prefix: str) -> dict[str, Any]:
+        if prefix:
+            return self._replace(definition, self._kept(definition, prefix))
+        store, present = self._guard.store(definition.name), self._guard.key(definition)
+        good = max((each for each in store.all() if each.good and each.key != present), key=_goodness, default=None)
+        content = store.content(good.key) if good is not None else None
+        if content is None:
+            raise ClawsupError(
+                f"{definition.name} has no other good config to go back to",
+                mend=f"clawsup config {definition.name} history",
+            )
+        return self._replace(definition, content)
+
+    def _kept(self, definition: Definition, prefix: str) -> Content:
+        store = self._guard.store(definition.name)
+        found = store.named(prefix)
+        content = store.content(found[0].key) if len(found) == 1 else None
+        if content is None:
+            raise ClawsupError(
+                f"{len(found) or 'no'} kept configs of {definition.name} begin with {prefix}"
+                if len(found) != 1
+                else f"the bytes of {prefix} are no longer there",
+                mend=f"clawsup config {definition.name} history",
+            )
+        return content
+
+    def _replace(self, definition: Definition, content: Content) -> dict[str, Any]:
+        account = account_of(definition)
+        before = self._guard.present(definition)
+        refused = self._guard.store(definition.name).keep(before, version="")
+        refused = refused or config_files.replace(content, owner=account[1].uid if account else None)
+        if refused:
+            raise ClawsupError(refused, mend="nothing more was changed")
+        return {"gateway": definition.name, "from": before.key, "to": self._guard.key(definition)}
+
+    async def _exec(self, definition: Definition, words: list[str]) -> dict[str, Any]:
+        if not diagnostics.is_listed(words):
+            raise ClawsupError(
+                f"`{' '.join(words)}` is not on the list of what runs through the supervisor",
+                mend=f"the list: {diagnostics.LISTED}",
+            )
+        before = self._guard.present(definition)
+        if before.files:
+            self._guard.store(definition.name).keep(before, version="")
+        # Whatever it prints may hold what the config keeps secret, before the command or after it.
+        mask = Mask()
+        mask.config(before.text)
+        result = await self._ran(definition, words, EXEC_S)
+        mask.config(self._guard.present(definition).text)
+        output = "\n".join(mask.line(line) for line in mask.config(result.output).split("\n"))
+        return {"gateway": definition.name, "code": result.code, "output": output}
+
+    async def _ran(
+        self, definition: Definition, words: tuple[str, ...] | list[str], timeout_s: float
+    ) -> processes.Finished:
+        launcher = self._launchers.find(definition)
+        if launcher is None:
+            raise ClawsupError(f"{definition.command[0]}: no such launcher", mend="nothing was changed")
+        account = account_of(definition)
+        result = await processes.run(
+            launch.openclaw_argv(definition, launcher, words),
+            self._launchers.environment(definition, launcher, self._extra(definition), None),
+            definition.state_dir,
+            timeout_s=timeout_s,
+            account=account[1] if account else None,
+        )
+        if isinstance(result, processes.NotSpawned):
+            raise ClawsupError(result.reason, mend="nothing was changed")
+        return result
+
+    def _resolve(self, name: str, note: str) -> dict[str, Any]:
+        if not self._calling.resolve(name, note):
+            raise ClawsupError(
+                f"no rescue was called about the last incident of {name}", mend=f"clawsup status {name} says how it is"
+            )
+        return {"gateway": name, "note": note}
+
+
+def _goodness(snapshot: Snapshot) -> float:
+    return snapshot.good_at
