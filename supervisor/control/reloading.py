@@ -34,7 +34,9 @@ async def _follow(
     http: Connection, supervised: Supervised, before: Mapping[str, Entry], changes: list[dict[str, Any]]
 ) -> dict[str, str]:
     """Tell what happens until nothing more will; each gateway that did not get there, with the reason."""
-    waiting = {change["name"]: _VERBS[change["effect"]] for change in changes if change["effect"] in _VERBS}
+    waiting: dict[str, Verb] = {
+        change["name"]: _VERBS[change["effect"]] for change in changes if change["effect"] in _VERBS
+    }
     told = {name: entry["state"] for name, entry in before.items()}
     failed: dict[str, str] = {}
     # The event has been posted, but the daemon comes to it in its turn.

@@ -1,6 +1,7 @@
 """A reload tells its plan at once, then what comes of it, and never leaves its client without a sign of life."""
 
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ async def reloaded(path: Path, **ask: bool) -> tuple[int, list[dict[str, Any]]]:
     return await anyio.to_thread.run_sync(ask_it)
 
 
+async def followed(fleet: Fleet, path: Path, *happens: Callable[[], Awaitable[None]]) -> list[dict[str, Any]]:
+    """Every line of a reload during which that happens."""
+    lines: list[dict[str, Any]] = []
+    async with serving(fleet, path), anyio.create_task_group() as tasks:
+        for each in happens:
+            tasks.start_soon(each)
+        _, lines = await reloaded(path)
+    return lines
+
+
 async def soon(fleet: Fleet, **facts: Any) -> None:
     """After a moment main has a new life, and its turn is over."""
     await anyio.sleep(0.1)
@@ -39,16 +50,13 @@ async def test_a_plan_is_told_and_nothing_is_begun(short_dir: Path) -> None:
     fleet = Fleet({"main": entry("main", "ready")}, changes=[change("main", "restart")])
     async with serving(fleet, short_dir / "s"):
         status, (answer,) = await reloaded(short_dir / "s", plan=True)
-
-    assert (status, answer) == (200, {"changes": [change("main", "restart")], "ok": True})
+        assert (status, answer) == (200, {"changes": [change("main", "restart")], "ok": True})
     assert fleet.reloading == []
 
 
 async def test_a_gateway_that_took_its_new_definition_is_a_success(short_dir: Path) -> None:
     fleet = Fleet({"main": entry("main", "ready", pid=7)}, changes=[change("main", "restart")])
-    async with serving(fleet, short_dir / "s"), anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: soon(fleet, pid=8, restarts=1))
-        _, lines = await reloaded(short_dir / "s")
+    lines = await followed(fleet, short_dir / "s", lambda: soon(fleet, pid=8, restarts=1))
 
     assert lines[0] == {"changes": [change("main", "restart")]}
     assert lines[-1] == {"done": True, "ok": True, "failed": {}}
@@ -56,9 +64,9 @@ async def test_a_gateway_that_took_its_new_definition_is_a_success(short_dir: Pa
 
 async def test_a_gateway_that_did_not_come_up_is_named_with_its_reason(short_dir: Path) -> None:
     fleet = Fleet({"main": entry("main", "ready", pid=7)}, changes=[change("main", "restart")])
-    async with serving(fleet, short_dir / "s"), anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: soon(fleet, state="blocked", reason="port 1 is held", pid=None))
-        _, lines = await reloaded(short_dir / "s")
+    lines = await followed(
+        fleet, short_dir / "s", lambda: soon(fleet, state="blocked", reason="port 1 is held", pid=None)
+    )
 
     assert lines[-1]["ok"] is False
     assert lines[-1]["failed"] == {"main": "port 1 is held"}
@@ -66,17 +74,14 @@ async def test_a_gateway_that_did_not_come_up_is_named_with_its_reason(short_dir
 
 async def test_a_gateway_whose_turn_never_came_is_named(short_dir: Path) -> None:
     fleet = Fleet({"main": entry("main", "ready", pid=7)}, changes=[change("main", "restart")])
-    async with serving(fleet, short_dir / "s"), anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: soon(fleet))
-        _, lines = await reloaded(short_dir / "s")
+    lines = await followed(fleet, short_dir / "s", lambda: soon(fleet))
 
     assert lines[-1]["failed"] == {"main": "not reloaded: the turn ended before it came to this one"}
 
 
 async def test_a_definition_that_cannot_be_used_fails_the_reload_of_nothing_else(short_dir: Path) -> None:
     fleet = Fleet({"main": entry("main", "ready")}, changes=[change("main", "broken", reason="main.toml:3: port")])
-    async with serving(fleet, short_dir / "s"):
-        _, lines = await reloaded(short_dir / "s")
+    lines = await followed(fleet, short_dir / "s")
 
     assert lines[-1] == {"done": True, "ok": False, "failed": {}}
 
@@ -85,9 +90,8 @@ async def test_a_conf_d_that_cannot_be_read_is_told_and_nothing_is_begun(short_d
     fleet = Fleet({"main": entry("main", "ready")}, unreadable="conf.d is empty")
     async with serving(fleet, short_dir / "s"):
         status, body = await anyio.to_thread.run_sync(request, str(short_dir / "s"), "POST", "/v1/reload", {})
-
-    assert status == 422
-    assert json.loads(body) == {"error": "conf.d is empty", "mend": "mend it"}
+        assert status == 422
+        assert json.loads(body) == {"error": "conf.d is empty", "mend": "mend it"}
 
 
 async def test_a_long_turn_gives_signs_of_life(short_dir: Path) -> None:
@@ -97,9 +101,7 @@ async def test_a_long_turn_gives_signs_of_life(short_dir: Path) -> None:
         await anyio.sleep(2.5)
         await soon(fleet, pid=8, restarts=1)
 
-    async with serving(fleet, short_dir / "s"), anyio.create_task_group() as tasks:
-        tasks.start_soon(later)
-        _, lines = await reloaded(short_dir / "s")
+    lines = await followed(fleet, short_dir / "s", later)
 
     assert {} in lines
     assert lines[-1]["ok"] is True
