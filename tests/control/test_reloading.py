@@ -1,7 +1,7 @@
 """A reload tells its plan at once, then what comes of it, and never leaves its client without a sign of life."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ async def reloaded(path: Path, **ask: bool) -> tuple[int, list[dict[str, Any]]]:
     return await anyio.to_thread.run_sync(ask_it)
 
 
-async def followed(fleet: Fleet, path: Path, *happens: Callable[[], Awaitable[None]]) -> list[dict[str, Any]]:
+async def followed(fleet: Fleet, path: Path, *happens: Callable[[], Coroutine[Any, Any, None]]) -> list[dict[str, Any]]:
     """Every line of a reload during which that happens."""
     lines: list[dict[str, Any]] = []
     async with serving(fleet, path), anyio.create_task_group() as tasks:
