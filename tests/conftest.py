@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 
 from tests import real_openclaw
 from tests.ports import Ports
+
+
+def pytest_configure() -> None:
+    """Undo an ignored SIGINT: a shell without job control ignores it in what it runs behind, and over every exec."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
