@@ -1,6 +1,6 @@
 """What `openclaw gateway restart-handoff consume` says about an exit 0 that nobody asked for."""
 
-import json
+from supervisor.openclaw.output import last_object
 
 
 def argv(pid: int) -> tuple[str, ...]:
@@ -13,7 +13,7 @@ def verdict(code: int | None, output: str) -> tuple[bool | None, str]:
 
     `output` may hold other lines beside the JSON object, warnings of Node for one.
     """
-    answer = _object(output)
+    answer = last_object(output)
     if answer is None:
         return None, "no answer" if code is None else f"no answer (exit {code})"
     status = str(answer.get("status", ""))
@@ -23,19 +23,3 @@ def verdict(code: int | None, output: str) -> tuple[bool | None, str]:
     if status == "rejected" and reason != "expired":
         return False, reason
     return None, reason or "no verdict"
-
-
-def _object(output: str) -> dict[str, object] | None:
-    """The last JSON object that begins a line."""
-    decoder = json.JSONDecoder()
-    found: dict[str, object] | None = None
-    at = 0
-    for line in output.splitlines(keepends=True):
-        if line.startswith("{"):
-            try:
-                value, _ = decoder.raw_decode(output, at)
-            except (ValueError, RecursionError):
-                value = None
-            found = value if isinstance(value, dict) else found
-        at += len(line)
-    return found

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from supervisor.openclaw.output import last_object
+
 VALIDATE: Final = ("openclaw", "config", "validate", "--json")
 DOCTOR: Final = ("openclaw", "doctor", "--fix", "--yes", "--non-interactive")
 
@@ -37,7 +39,7 @@ class Verdict:
 
 def verdict(code: int | None, output: str) -> Verdict:
     """What `config validate --json` means by its exit code (None: out of time) and its output, which may hold other lines too."""
-    told = _object(output)
+    told = last_object(output)
     if code is None or told is None:
         return Verdict(None, "config validate ran out of time" if code is None else f"config validate: exit {code}")
     if told.get("valid") is True and code == 0:
@@ -109,19 +111,3 @@ def _issue(issue: Mapping[str, Any]) -> str:
 def _line(text: str) -> str:
     clean = "".join(letter if letter.isprintable() else " " for letter in text).strip()
     return clean if len(clean) <= _PHRASE else f"{clean[: _PHRASE - 1]}…"
-
-
-def _object(output: str) -> dict[str, Any] | None:
-    """The last JSON object in the output."""
-    decoder = json.JSONDecoder()
-    found: dict[str, Any] | None = None
-    at = 0
-    for line in output.splitlines(keepends=True):
-        if line.startswith("{"):
-            try:
-                value, _ = decoder.raw_decode(output, at)
-            except (ValueError, RecursionError):
-                value = None
-            found = value if isinstance(value, dict) else found
-        at += len(line)
-    return found
