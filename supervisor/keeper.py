@@ -117,7 +117,8 @@ class Keeper:
         argv = [*self.argv, "--keeper-fd", str(theirs.fileno())]
         try:
             theirs.set_inheritable(True)
-            defaults = (*HEARD, signal.SIGPIPE)
+            # What nohup or a shell ignores would stay ignored in every gateway, over each exec.
+            defaults = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
             self.brain = os.posix_spawn(argv[0], argv, environment, setsid=True, setsigdef=defaults, setsigmask=())
         except OSError as error:
             ours.close()

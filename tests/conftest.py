@@ -10,12 +10,26 @@ from pathlib import Path
 import pytest
 
 from tests import real_openclaw
+from tests.parked import leave, park
 from tests.ports import Ports
+
+PARKED: list[int] = []
 
 
 def pytest_configure() -> None:
-    """Undo an ignored SIGINT: a shell without job control ignores it in what it runs behind, and over every exec."""
+    """Undo ignored signals (nohup, and shells without job control, ignore some, and that outlives every exec); park low numbers."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+    PARKED.extend(park())
+
+
+@pytest.fixture
+def low_numbers() -> Iterator[None]:
+    """Descriptor numbers that a lock's slot can have."""
+    leave(PARKED)
+    yield
+    PARKED.extend(park())
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,18 @@ class Ports:
         for base in self._bases:
             if self._claim(base):
                 return base
+        # All have been used once: what this run had is given back, and whoever still listens keeps its family.
+        self.close()
+        self._bases = self._candidates()
+        for base in self._bases:
+            if self._claim(base):
+                return base
         raise AssertionError("no free port family below the ephemeral range")
 
     def close(self) -> None:
         """Give all bases back."""
-        for descriptor in self._held:
-            os.close(descriptor)
+        while self._held:
+            os.close(self._held.pop())
 
     def _candidates(self) -> Iterator[int]:
         bases = range(FIRST, LAST, SPACING)

@@ -16,8 +16,11 @@ import pytest
 from supervisor.errors import ClawsupError
 from supervisor.host import locks
 from supervisor.host.locks import Held, LowSlot, Taken, Unusable, holders, release, take
+from tests.real_openclaw import node_binary
 
 REPOSITORY = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.usefixtures("low_numbers")
 
 
 def taken(state_dir: Path) -> int:
@@ -294,9 +297,7 @@ def test_without_a_low_number_there_is_no_slot() -> None:
 
 def test_what_node_starts_does_not_inherit_the_lock(tmp_path: Path) -> None:
     """At a number above 16 it would, and the lock would outlive the gateway."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on PATH")
+    node = str(node_binary())
     script = (
         "const child = require('child_process').spawn('cat', {stdio: ['pipe', 'ignore', 'ignore']});"
         "child.on('spawn', () => console.log(child.pid)); process.stdin.resume();"

@@ -1,7 +1,6 @@
 """Processes seen from outside: what an operator is told of them, and their run tokens."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import psutil
 import pytest
 
 from supervisor.host.strangers import Stranger, describe, find_tokens, run_token, service
+from tests.real_openclaw import node_binary
 
 
 @contextmanager
@@ -158,9 +158,7 @@ def test_tokens_are_found_by_their_instance() -> None:
 
 def test_a_title_that_overwrites_the_command_line_leaves_the_token() -> None:
     """A real gateway calls itself `openclaw-gateway` (FACTS §4)."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("no node on PATH")
+    node = str(node_binary())
     script = "process.title = 'openclaw-gateway'; console.log(); process.stdin.resume()"
     env = {"CLAWSUP_RUN": "ours.1", "OPENCLAW_PROFILE": "main"}
     with subprocess.Popen([node, "-e", script], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as gateway:
