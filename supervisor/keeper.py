@@ -57,6 +57,7 @@ class Keeper:
     def __init__(self, argv: list[str]) -> None:
         self.argv = argv
         self.started = time.monotonic()
+        self.epoch = time.time() - self.started
         self.brain = 0
         self.heard = self.next_brain = self.next_feed = self.pause = 0.0
         self.ready_at: float | None = None
@@ -135,6 +136,7 @@ class Keeper:
             "stopping": self.stopping,
             "keeper_pid": os.getpid(),
             "keeper_started": self.started,
+            "epoch": self.epoch,
             "silence_s": self.silence_s,
         }
         self.tell(f"HELLO {json.dumps(hello)}")

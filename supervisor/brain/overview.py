@@ -49,7 +49,7 @@ class Overview:
         self._readings = readings
         self._checking: list[str] = []
         self._version = metadata.version("openclaw-supervisor")
-        self._epoch = 0.0
+        self._epoch = hello.epoch
         self._verdicts: dict[str, Verdict | None] = {}
 
     def status(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class Overview:
         )
 
     def _at(self, instant: float) -> str:
-        """An instant of the monotonic clock as UTC; the same text each time, unless the wall clock was set."""
+        """An instant of the monotonic clock as UTC; the same text from every brain of a keeper, unless the wall clock was set."""
         epoch = datetime.now(UTC).timestamp() - anyio.current_time()
         if abs(epoch - self._epoch) > CLOCK_SET_S:
             self._epoch = epoch

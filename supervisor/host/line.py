@@ -19,7 +19,8 @@ ANSWER_WITHIN_S = 2.0
 class Hello:
     """What a keeper tells each new brain: how many it has had, this one included, since when it runs, its patience in s.
 
-    `first` says that no brain of this keeper has ever been ready; `stopping`, how often the keeper has been asked to stop.
+    `first` says that no brain of this keeper has ever been ready; `stopping`, how often the keeper has been asked to stop;
+    `epoch`, what the wall clock said at the monotonic clock's zero, in seconds, when the keeper began.
     """
 
     brains: int
@@ -28,6 +29,7 @@ class Hello:
     silence_s: float
     first: bool = False
     stopping: int = 0
+    epoch: float = 0.0
 
 
 class Line:
