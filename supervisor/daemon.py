@@ -13,9 +13,10 @@ import anyio
 
 from supervisor.policy import fleet as policy
 from supervisor.policy import record
+from supervisor.policy.actions import Action, Report
 from supervisor.policy.definition import Definition
+from supervisor.policy.events import Event, Ticked
 from supervisor.policy.fleet import Fleet
-from supervisor.policy.messages import Action, Event, Report, Ticked
 from supervisor.policy.state import Child
 
 # More than this many events waiting means that something floods us; the oldest memory is still ours to give.

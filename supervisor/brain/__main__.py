@@ -27,13 +27,8 @@ from supervisor.host import locks
 from supervisor.host.line import Hello, Line
 from supervisor.host.records import Records, prepare_directory
 from supervisor.policy import record
+from supervisor.policy.events import Booted, Reloaded, ShutdownAsked, SpawnFailed
 from supervisor.policy.fleet import Fleet
-from supervisor.policy.messages import (
-    Booted,
-    Reloaded,
-    ShutdownAsked,
-    SpawnFailed,
-)
 from supervisor.policy.state import life_of
 from supervisor.policy.status import headline
 

@@ -17,8 +17,9 @@ from supervisor.host import hooks, processes, workspaces
 from supervisor.host.incidents import Incidents
 from supervisor.openclaw import launch, rescuing
 from supervisor.openclaw.masking import Mask
+from supervisor.policy.actions import RepairStep
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import RepairStep, RungOutcome
+from supervisor.policy.facts import RungOutcome
 from supervisor.policy.record import Line
 from supervisor.policy.state import Child, Degraded, Ready
 

@@ -14,8 +14,10 @@ from supervisor.openclaw.content import Content
 from supervisor.openclaw.diffing import diff
 from supervisor.openclaw.masking import Mask
 from supervisor.openclaw.ports import Family
+from supervisor.policy.actions import Incident
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import Answer, Cause, Incident, RepairStepped
+from supervisor.policy.events import RepairStepped
+from supervisor.policy.facts import Answer, Cause
 from supervisor.policy.sentence import ending, span
 from supervisor.policy.state import Blocked, Child
 

@@ -9,7 +9,8 @@ from supervisor.brain.lives import Lives, Living
 from supervisor.host.logs.reading import tail
 from supervisor.openclaw import exits
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import Exited, Guarded
+from supervisor.policy.events import Exited
+from supervisor.policy.facts import Guarded
 
 # So many last lines are looked through for what an exit 78 was about.
 LAST_WORDS = 30

@@ -14,18 +14,11 @@ from supervisor.brain.lives import Lives, Living
 from supervisor.host import load, locks, ports, probes, processes, strangers
 from supervisor.openclaw import handoff, launch
 from supervisor.openclaw.config import ConfigFacts, read_config
+from supervisor.policy.actions import ConsumeHandoff, Probe, Watch
 from supervisor.policy.definition import Definition
 from supervisor.policy.discount import excuse
-from supervisor.policy.messages import (
-    Answer,
-    ConsumeHandoff,
-    HandoffAnswered,
-    Obstacle,
-    ObstacleChanged,
-    Probe,
-    Probed,
-    Watch,
-)
+from supervisor.policy.events import HandoffAnswered, ObstacleChanged, Probed
+from supervisor.policy.facts import Answer, Obstacle
 
 WATCH_INTERVAL_S = 0.5
 CONSUME_TIMEOUT_S = 30.0

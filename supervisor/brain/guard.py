@@ -19,7 +19,7 @@ from supervisor.openclaw.config import load_config
 from supervisor.openclaw.content import Content
 from supervisor.openclaw.validation import Verdict
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import Cause, Guarded, Obstacle
+from supervisor.policy.facts import Cause, Guarded, Obstacle
 from supervisor.policy.record import Line
 from supervisor.policy.state import Blocked, Child, Repairing, Starting, life_of
 

@@ -31,33 +31,28 @@ from supervisor.host.line import Line
 from supervisor.host.locks import LowSlot
 from supervisor.host.logs.pump import Log, outlet
 from supervisor.openclaw import launch
-from supervisor.policy.definition import Definition
-from supervisor.policy.messages import (
+from supervisor.policy.actions import (
     Action,
-    Adopted,
     CancelRepair,
     ConsumeHandoff,
-    Event,
     Evidence,
-    Exited,
     Finish,
     Incident,
     Kill,
-    Obstacle,
     Probe,
     Promote,
     RepairEnd,
     RepairStep,
     Report,
     Spawn,
-    Spawned,
-    SpawnFailed,
-    SpawnRefused,
     Sweep,
     Terminate,
     Unwatch,
     Watch,
 )
+from supervisor.policy.definition import Definition
+from supervisor.policy.events import Adopted, Event, Exited, Spawned, SpawnFailed, SpawnRefused
+from supervisor.policy.facts import Obstacle
 from supervisor.policy.state import Life
 
 Ts = TypeVarTuple("Ts")

@@ -11,7 +11,7 @@ from supervisor.host import processes
 from supervisor.openclaw import launch
 from supervisor.openclaw.setup import version_in
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import Cause, Obstacle
+from supervisor.policy.facts import Cause, Obstacle
 
 VERSION_TIMEOUT_S = 30.0
 _NOBODY = 65534

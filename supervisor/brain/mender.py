@@ -10,8 +10,9 @@ from supervisor.brain.casebook import Casebook
 from supervisor.brain.guard import Extra, Guard
 from supervisor.brain.launchers import Launchers
 from supervisor.brain.rungs import Rungs
+from supervisor.policy.actions import CancelRepair, Incident, Promote, RepairEnd, RepairStep
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import CancelRepair, ConfigPromoted, Event, Incident, Promote, RepairEnd, RepairStep
+from supervisor.policy.events import ConfigPromoted, Event
 
 Mending: TypeAlias = RepairStep | CancelRepair | RepairEnd | Promote | Incident
 Post: TypeAlias = Callable[[Event], None]

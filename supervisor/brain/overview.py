@@ -22,8 +22,8 @@ from supervisor.openclaw.validation import Verdict
 from supervisor.policy import record
 from supervisor.policy import status as shown
 from supervisor.policy.definition import Definition
+from supervisor.policy.events import Event, Reloaded, RepairAsked, RestartAsked, StartAsked, StopAsked
 from supervisor.policy.fleet import in_order
-from supervisor.policy.messages import Event, Reloaded, RepairAsked, RestartAsked, StartAsked, StopAsked
 from supervisor.policy.plan import plan
 from supervisor.policy.state import Child, life_of
 

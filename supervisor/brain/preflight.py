@@ -14,7 +14,7 @@ from supervisor.brain.launchers import Short, account_of
 from supervisor.host import locks, ownership, ports, strangers
 from supervisor.openclaw.ports import Family
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import Cause, Obstacle
+from supervisor.policy.facts import Cause, Obstacle
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from loguru import logger
 from supervisor.errors import DefinitionsUnusable
 from supervisor.host import definitions
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import Roster
+from supervisor.policy.facts import Roster
 from supervisor.policy.state import Child
 
 

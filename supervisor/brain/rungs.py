@@ -13,8 +13,10 @@ from supervisor.openclaw import launch, validation
 from supervisor.openclaw.content import Content
 from supervisor.openclaw.diffing import diff
 from supervisor.openclaw.masking import Mask
+from supervisor.policy.actions import RepairStep
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import RepairStep, RepairStepped, RungOutcome
+from supervisor.policy.events import RepairStepped
+from supervisor.policy.facts import RungOutcome
 
 DOCTOR_S = 150.0
 

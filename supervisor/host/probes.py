@@ -16,7 +16,7 @@ import anyio
 import h11
 
 from supervisor.openclaw import health
-from supervisor.policy.messages import Answer
+from supervisor.policy.facts import Answer
 
 LIMIT = 64 * 1024
 

@@ -14,33 +14,26 @@ from dataclasses import replace
 from typing import assert_never
 
 from supervisor.policy import exits, probing, repair
-from supervisor.policy.exits import Step
-from supervisor.policy.messages import (
-    Action,
+from supervisor.policy.actions import Action, Kill, Probe, Report, Spawn, Terminate, Unwatch, Watch
+from supervisor.policy.events import (
     Adopted,
     ChildEvent,
     ConfigPromoted,
     Exited,
     HandoffAnswered,
-    Kill,
-    Obstacle,
     ObstacleChanged,
-    Probe,
     Probed,
     RepairAsked,
     RepairStepped,
-    Report,
     RestartAsked,
-    Spawn,
     Spawned,
     SpawnFailed,
     SpawnRefused,
     StartAsked,
     StopAsked,
-    Terminate,
-    Unwatch,
-    Watch,
 )
+from supervisor.policy.exits import Step
+from supervisor.policy.facts import Obstacle
 from supervisor.policy.state import (
     Backoff,
     Blocked,

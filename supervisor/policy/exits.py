@@ -5,8 +5,10 @@ from typing import assert_never
 
 from supervisor.openclaw import exits as code
 from supervisor.policy import backoff, repair
+from supervisor.policy.actions import Action, Incident, Sweep, Watch
 from supervisor.policy.definition import Restart
-from supervisor.policy.messages import Action, Cause, Exited, Incident, Obstacle, Sweep, Watch
+from supervisor.policy.events import Exited
+from supervisor.policy.facts import Cause, Obstacle
 from supervisor.policy.state import (
     Backoff,
     Blocked,

@@ -10,21 +10,18 @@ from dataclasses import dataclass, field, replace
 
 from supervisor.policy import child as one
 from supervisor.policy import exits, reload, repair
-from supervisor.policy.exits import Step
-from supervisor.policy.messages import (
-    Action,
+from supervisor.policy.actions import Action, Finish, Report, Watch
+from supervisor.policy.events import (
     Booted,
     ChildEvent,
     Event,
-    Finish,
     Reloaded,
-    Report,
     RestartAsked,
     ShutdownAsked,
     StartAsked,
     Ticked,
-    Watch,
 )
+from supervisor.policy.exits import Step
 from supervisor.policy.state import Blocked, Child, Queued, Repairing, Starting, Stopped, enter, life_of
 
 RESCUE_FIRST_S = 60.0

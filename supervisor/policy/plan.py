@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from supervisor.policy.definition import Definition, applied
-from supervisor.policy.messages import Roster
+from supervisor.policy.facts import Roster
 from supervisor.policy.state import Child, life_of
 
 Effect: TypeAlias = Literal["none", "live", "restart", "replace", "start", "stop", "broken", "orphaned", "forget"]

@@ -3,20 +3,10 @@
 from dataclasses import replace
 
 from supervisor.policy import repair
+from supervisor.policy.actions import Action, ConsumeHandoff, Evidence, Probe, Promote, Terminate
+from supervisor.policy.events import ConfigPromoted, HandoffAnswered, Probed
 from supervisor.policy.exits import Step
-from supervisor.policy.messages import (
-    Action,
-    Answer,
-    Cause,
-    ConfigPromoted,
-    ConsumeHandoff,
-    Evidence,
-    HandoffAnswered,
-    Probe,
-    Probed,
-    Promote,
-    Terminate,
-)
+from supervisor.policy.facts import Answer, Cause
 from supervisor.policy.state import (
     Child,
     Degraded,

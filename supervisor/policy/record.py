@@ -13,9 +13,11 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
+from supervisor.policy.actions import Action, Probe, Report
 from supervisor.policy.definition import Definition
+from supervisor.policy.events import Event, Exited, Probed, Reloaded, RepairStepped
+from supervisor.policy.facts import Roster
 from supervisor.policy.fleet import Fleet, decide
-from supervisor.policy.messages import Action, Event, Exited, Probe, Probed, Reloaded, RepairStepped, Report, Roster
 from supervisor.policy.state import Backoff, Child, Degraded, Failed, Ready, Starting
 
 Fields = dict[str, object]

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from supervisor.policy import child as one
 from supervisor.policy import exits, plan, repair
+from supervisor.policy.actions import Action, Report, Unwatch
 from supervisor.policy.definition import Definition
+from supervisor.policy.events import Reloaded
 from supervisor.policy.exits import Step
-from supervisor.policy.messages import Action, Obstacle, Reloaded, Report, Unwatch
+from supervisor.policy.facts import Obstacle
 from supervisor.policy.state import Backoff, Blocked, Child, Degraded, Failed, Queued, Ready, Stopped, enter, life_of
 
 Children = Mapping[str, Child]

@@ -11,19 +11,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
-from supervisor.policy.messages import (
-    Action,
-    CancelRepair,
-    Cause,
-    Guarded,
-    Obstacle,
-    RepairEnd,
-    RepairStep,
-    RepairStepped,
-    Rung,
-    Unwatch,
-    Watch,
-)
+from supervisor.policy.actions import Action, CancelRepair, RepairEnd, RepairStep, Unwatch, Watch
+from supervisor.policy.events import RepairStepped
+from supervisor.policy.facts import Cause, Guarded, Obstacle, Rung
 from supervisor.policy.state import (
     Blocked,
     Child,

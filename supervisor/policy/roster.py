@@ -12,8 +12,8 @@ from itertools import combinations
 from supervisor.policy import isolation, port_plan
 from supervisor.policy.candidate import Candidate, Machine, Place
 from supervisor.policy.definition import Definition
+from supervisor.policy.facts import Cause, Obstacle, Roster
 from supervisor.policy.fault import Fault
-from supervisor.policy.messages import Cause, Obstacle, Roster
 
 __all__ = ["Candidate", "Fault", "Machine", "Place", "Verdict", "judge"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from supervisor.policy.definition import Definition, Probe, Restart, Start, Stop
-from supervisor.policy.messages import Cause, Obstacle, Rung, RungOutcome
+from supervisor.policy.facts import Cause, Obstacle, Rung, RungOutcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from supervisor.policy import repair
+from supervisor.policy.facts import Obstacle
 from supervisor.policy.fleet import Fleet, in_order
-from supervisor.policy.messages import Obstacle
 from supervisor.policy.state import (
     Backoff,
     Blocked,

@@ -15,8 +15,9 @@ from supervisor.brain.identity import Identity
 from supervisor.brain.launchers import Place
 from supervisor.host import locks, processes
 from supervisor.host.line import Line
+from supervisor.policy.actions import Kill, Spawn, Sweep
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import Adopted, Event, Exited, Kill, Spawn, Spawned, Sweep
+from supervisor.policy.events import Adopted, Event, Exited, Spawned
 from supervisor.policy.state import Life
 
 LAUNCHER = """#!/bin/sh

@@ -9,22 +9,11 @@ import anyio
 
 from supervisor.daemon import Daemon
 from supervisor.policy import record
+from supervisor.policy.actions import Action, Kill, Probe, Spawn, Terminate
 from supervisor.policy.definition import Definition
+from supervisor.policy.events import Booted, Event, Exited, Probed, Reloaded, Spawned
+from supervisor.policy.facts import Roster
 from supervisor.policy.fleet import Fleet
-from supervisor.policy.messages import (
-    Action,
-    Booted,
-    Event,
-    Exited,
-    Kill,
-    Probe,
-    Probed,
-    Reloaded,
-    Roster,
-    Spawn,
-    Spawned,
-    Terminate,
-)
 from supervisor.policy.state import Child
 from tests.policy.builders import STARTED
 

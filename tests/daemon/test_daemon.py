@@ -8,22 +8,10 @@ import pytest
 from trio.testing import MockClock
 
 from supervisor.daemon import Daemon, reports
+from supervisor.policy.actions import Action, Finish, Report, Spawn, Terminate
+from supervisor.policy.events import Booted, Exited, Probed, Reloaded, ShutdownAsked, StartAsked, StopAsked
+from supervisor.policy.facts import Roster
 from supervisor.policy.fleet import Fleet
-from supervisor.policy.messages import (
-    Action,
-    Booted,
-    Exited,
-    Finish,
-    Probed,
-    Reloaded,
-    Report,
-    Roster,
-    ShutdownAsked,
-    Spawn,
-    StartAsked,
-    StopAsked,
-    Terminate,
-)
 from tests.daemon.fake_host import Host, falls_at_once, obeys, running
 from tests.policy.builders import STARTED, definition
 

@@ -9,7 +9,7 @@ import pytest
 from supervisor.errors import DefinitionsUnusable
 from supervisor.host.definitions import read
 from supervisor.openclaw.config import ConfigFacts
-from supervisor.policy.messages import Cause
+from supervisor.policy.facts import Cause
 from supervisor.policy.roster import Machine
 from tests.conf_d import SAMPLES, ConfD, usable
 

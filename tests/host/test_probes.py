@@ -23,7 +23,7 @@ from anyio.abc import AnyByteStream, SocketAttribute
 from anyio.streams.tls import TLSListener, TLSStream
 
 from supervisor.host.probes import LIMIT, CannotProbe, Owner, ask
-from supervisor.policy.messages import Answer
+from supervisor.policy.facts import Answer
 
 Handler: TypeAlias = Callable[[AnyByteStream], Awaitable[None]]
 Replies: TypeAlias = Mapping[str, tuple[int, object]]

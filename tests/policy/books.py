@@ -3,25 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from supervisor.policy.actions import Action, Kill, Spawn, Terminate
 from supervisor.policy.definition import Definition
-from supervisor.policy.fleet import Fleet
-from supervisor.policy.messages import (
-    Action,
-    Cause,
+from supervisor.policy.events import (
     Event,
     Exited,
-    Kill,
     ObstacleChanged,
     Reloaded,
     RepairAsked,
     RepairStepped,
     RestartAsked,
     ShutdownAsked,
-    Spawn,
     StartAsked,
     StopAsked,
-    Terminate,
 )
+from supervisor.policy.facts import Cause
+from supervisor.policy.fleet import Fleet
 from supervisor.policy.state import Blocked, life_of
 
 BURST, WINDOW_S = 3, 310.0

@@ -4,25 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
+from supervisor.policy.actions import Action, Spawn
 from supervisor.policy.definition import Definition
+from supervisor.policy.events import Booted, Event, Exited, Probed, Reloaded, Spawned, StartAsked, StopAsked, Ticked
+from supervisor.policy.facts import Answer, Cause, Obstacle, Roster
 from supervisor.policy.fleet import Fleet, decide, in_order, wake_at
-from supervisor.policy.messages import (
-    Action,
-    Answer,
-    Booted,
-    Cause,
-    Event,
-    Exited,
-    Obstacle,
-    Probed,
-    Reloaded,
-    Roster,
-    Spawn,
-    Spawned,
-    StartAsked,
-    StopAsked,
-    Ticked,
-)
 from supervisor.policy.record import dump_child, load_child
 from supervisor.policy.state import (
     Backoff,

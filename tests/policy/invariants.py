@@ -1,28 +1,30 @@
 """What must hold for every decision, whatever the state and the event."""
 
-from supervisor.policy.fleet import Fleet, decide, wake_at
-from supervisor.policy.messages import (
+from supervisor.policy.actions import (
     Action,
-    Booted,
     CancelRepair,
     ConsumeHandoff,
-    Event,
-    Exited,
     Finish,
-    Obstacle,
-    RepairAsked,
     RepairEnd,
     RepairStep,
-    RepairStepped,
     Report,
     Spawn,
+    Unwatch,
+    Watch,
+)
+from supervisor.policy.events import (
+    Booted,
+    Event,
+    Exited,
+    RepairAsked,
+    RepairStepped,
     Spawned,
     SpawnFailed,
     SpawnRefused,
     Ticked,
-    Unwatch,
-    Watch,
 )
+from supervisor.policy.facts import Obstacle
+from supervisor.policy.fleet import Fleet, decide, wake_at
 from supervisor.policy.state import Blocked, Child, Life, Repairing, Starting, life_of
 
 ENDS = (Exited, SpawnRefused, SpawnFailed)

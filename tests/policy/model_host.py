@@ -6,45 +6,43 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from supervisor.policy import record
-from supervisor.policy.fleet import Fleet, decide, wake_at
-from supervisor.policy.messages import (
+from supervisor.policy.actions import (
     Action,
-    Adopted,
-    Answer,
-    Booted,
     CancelRepair,
-    ConfigPromoted,
     ConsumeHandoff,
-    Event,
     Evidence,
-    Exited,
     Finish,
-    Guarded,
-    HandoffAnswered,
     Incident,
     Kill,
-    Obstacle,
-    ObstacleChanged,
     Probe,
-    Probed,
     Promote,
-    Reloaded,
     RepairEnd,
     RepairStep,
-    RepairStepped,
     Report,
-    Roster,
-    RungOutcome,
     Spawn,
-    Spawned,
-    SpawnFailed,
-    SpawnRefused,
     Sweep,
     Terminate,
-    Ticked,
     Unwatch,
     Watch,
 )
+from supervisor.policy.events import (
+    Adopted,
+    Booted,
+    ConfigPromoted,
+    Event,
+    Exited,
+    HandoffAnswered,
+    ObstacleChanged,
+    Probed,
+    Reloaded,
+    RepairStepped,
+    Spawned,
+    SpawnFailed,
+    SpawnRefused,
+    Ticked,
+)
+from supervisor.policy.facts import Answer, Guarded, Obstacle, Roster, RungOutcome
+from supervisor.policy.fleet import Fleet, decide, wake_at
 from supervisor.policy.state import Child, Degraded, Ready, Repairing, Starting, life_of
 from tests.policy import books
 from tests.policy.books import Place, Process

@@ -1,11 +1,8 @@
 """The burst limit (INTERFACE.md §8): what OpenClaw counts as an unclean boot, and who waits for it."""
 
-from supervisor.policy.messages import (
-    Cause,
-    Exited,
-    ObstacleChanged,
-    Spawn,
-)
+from supervisor.policy.actions import Spawn
+from supervisor.policy.events import Exited, ObstacleChanged
+from supervisor.policy.facts import Cause
 from supervisor.policy.state import Backoff
 from tests.policy.builders import (
     SILENT,

@@ -7,29 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from supervisor.policy.actions import Kill, Probe, Spawn, Terminate, Unwatch, Watch
 from supervisor.policy.definition import Definition
-from supervisor.policy.fleet import Fleet, decide, wake_at
-from supervisor.policy.messages import (
+from supervisor.policy.events import (
     Adopted,
     Booted,
     Event,
     Exited,
-    Kill,
     ObstacleChanged,
-    Probe,
     Probed,
     Reloaded,
     RestartAsked,
-    Roster,
-    Spawn,
     SpawnFailed,
     SpawnRefused,
     StopAsked,
-    Terminate,
     Ticked,
-    Unwatch,
-    Watch,
 )
+from supervisor.policy.facts import Roster
+from supervisor.policy.fleet import Fleet, decide, wake_at
 from supervisor.policy.state import Life, Starting, State, Stopping, life_of
 from tests.policy.builders import (
     NOW,

@@ -2,16 +2,9 @@
 
 import pytest
 
-from supervisor.policy.messages import (
-    Cause,
-    Exited,
-    Incident,
-    ObstacleChanged,
-    Spawn,
-    Sweep,
-    Unwatch,
-    Watch,
-)
+from supervisor.policy.actions import Incident, Spawn, Sweep, Unwatch, Watch
+from supervisor.policy.events import Exited, ObstacleChanged
+from supervisor.policy.facts import Cause
 from supervisor.policy.state import Failed
 from tests.policy.builders import (
     INF,

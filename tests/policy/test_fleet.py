@@ -5,28 +5,23 @@ from typing import Any
 
 import pytest
 
+from supervisor.policy.actions import Finish, Kill, Report, Spawn, Terminate
 from supervisor.policy.definition import Definition
-from supervisor.policy.fleet import Fleet, decide, in_order
-from supervisor.policy.messages import (
-    Cause,
+from supervisor.policy.events import (
     Exited,
-    Finish,
-    Kill,
     ObstacleChanged,
     Probed,
     Reloaded,
-    Report,
     RestartAsked,
-    Roster,
     ShutdownAsked,
-    Spawn,
     SpawnFailed,
     SpawnRefused,
     StartAsked,
     StopAsked,
-    Terminate,
     Ticked,
 )
+from supervisor.policy.facts import Cause, Roster
+from supervisor.policy.fleet import Fleet, decide, in_order
 from supervisor.policy.state import Blocked, Child, Stopped, life_of
 from tests.policy.builders import (
     NOW,

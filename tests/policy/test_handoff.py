@@ -4,14 +4,9 @@ from typing import Any
 
 import pytest
 
-from supervisor.policy.messages import (
-    Cause,
-    ConsumeHandoff,
-    Exited,
-    HandoffAnswered,
-    Spawn,
-    StopAsked,
-)
+from supervisor.policy.actions import ConsumeHandoff, Spawn
+from supervisor.policy.events import Exited, HandoffAnswered, StopAsked
+from supervisor.policy.facts import Cause
 from supervisor.policy.state import Backoff
 from tests.policy.builders import (
     LIMITLESS,

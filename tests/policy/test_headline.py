@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from supervisor.policy.facts import Cause, Obstacle
 from supervisor.policy.fleet import Fleet
-from supervisor.policy.messages import Cause, Obstacle
 from supervisor.policy.state import Backoff, Blocked, Child, Life, Ready, State, Stopped
 from supervisor.policy.status import headline
 from tests.policy.builders import definition

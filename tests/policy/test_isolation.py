@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from supervisor.openclaw.config import ConfigFault
-from supervisor.policy.messages import Cause
+from supervisor.policy.facts import Cause
 from supervisor.policy.roster import Place
 from supervisor.policy.toml_lines import Path
 from tests.policy.candidates import candidate, only_fault, place, usable, verdict

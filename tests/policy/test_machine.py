@@ -4,7 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from supervisor.policy.messages import Answer, Guarded, RepairAsked, RestartAsked, ShutdownAsked, StartAsked, StopAsked
+from supervisor.policy.events import RepairAsked, RestartAsked, ShutdownAsked, StartAsked, StopAsked
+from supervisor.policy.facts import Answer, Guarded
 from tests.policy.books import BURST, Place
 from tests.policy.builders import NOT_YET, SILENT, STARTED, answer, definition
 from tests.policy.invariants import never_busy

@@ -3,7 +3,7 @@
 import pytest
 
 from supervisor.policy.definition import Definition, Probe
-from supervisor.policy.messages import Cause, Obstacle, Roster
+from supervisor.policy.facts import Cause, Obstacle, Roster
 from supervisor.policy.plan import Change, Difference, effect_of, plan, with_live
 from supervisor.policy.state import Child, Life, Ready, Stopped
 

@@ -2,13 +2,9 @@
 
 import pytest
 
+from supervisor.policy.actions import Evidence, Probe, Terminate
+from supervisor.policy.events import Probed
 from supervisor.policy.fleet import decide
-from supervisor.policy.messages import (
-    Evidence,
-    Probe,
-    Probed,
-    Terminate,
-)
 from supervisor.policy.state import Hung, Life, Ready, Stopping
 from tests.policy.builders import (
     NOT_YET,

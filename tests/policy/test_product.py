@@ -5,26 +5,20 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.policy.fleet import Fleet, decide
-from supervisor.policy.messages import (
+from supervisor.policy.actions import Kill, Report
+from supervisor.policy.events import (
     Adopted,
     Booted,
-    Cause,
     ConfigPromoted,
     Event,
     Exited,
-    Guarded,
     HandoffAnswered,
-    Kill,
     ObstacleChanged,
     Probed,
     Reloaded,
     RepairAsked,
     RepairStepped,
-    Report,
     RestartAsked,
-    Roster,
-    RungOutcome,
     ShutdownAsked,
     Spawned,
     SpawnFailed,
@@ -33,6 +27,8 @@ from supervisor.policy.messages import (
     StopAsked,
     Ticked,
 )
+from supervisor.policy.facts import Cause, Guarded, Roster, RungOutcome
+from supervisor.policy.fleet import Fleet, decide
 from supervisor.policy.state import State, life_of
 from tests.policy.builders import (
     BROKEN,

@@ -10,11 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.policy import record
-from supervisor.policy.fleet import Fleet, decide, wake_at
-from supervisor.policy.messages import (
+from supervisor.policy.events import (
     Adopted,
     Booted,
-    Cause,
     Event,
     Exited,
     HandoffAnswered,
@@ -22,7 +20,6 @@ from supervisor.policy.messages import (
     Probed,
     Reloaded,
     RestartAsked,
-    Roster,
     ShutdownAsked,
     Spawned,
     SpawnFailed,
@@ -31,6 +28,8 @@ from supervisor.policy.messages import (
     StopAsked,
     Ticked,
 )
+from supervisor.policy.facts import Cause, Roster
+from supervisor.policy.fleet import Fleet, decide, wake_at
 from supervisor.policy.state import life_of
 from tests.policy.builders import (
     BROKEN,

@@ -1,7 +1,9 @@
 """A reload is taken by one gateway at a time, and ends with the first that does not come up."""
 
+from supervisor.policy.actions import Action, Report, Spawn, Terminate
 from supervisor.policy.definition import Definition, Probe
-from supervisor.policy.messages import Action, Reloaded, Report, Roster, Spawn, Terminate
+from supervisor.policy.events import Reloaded
+from supervisor.policy.facts import Roster
 from tests.policy.builders import Story, answer, definition, up
 
 

@@ -4,28 +4,19 @@ from typing import Any
 
 import pytest
 
+from supervisor.policy.actions import CancelRepair, Incident, Promote, RepairEnd, RepairStep, Spawn, Watch
 from supervisor.policy.definition import Definition
-from supervisor.policy.messages import (
-    CancelRepair,
-    Cause,
+from supervisor.policy.events import (
     ConfigPromoted,
     Exited,
-    Guarded,
-    Incident,
     ObstacleChanged,
     Probed,
-    Promote,
     RepairAsked,
-    RepairEnd,
-    RepairStep,
     RepairStepped,
-    Rung,
-    RungOutcome,
-    Spawn,
     SpawnRefused,
     StartAsked,
-    Watch,
 )
+from supervisor.policy.facts import Cause, Guarded, Rung, RungOutcome
 from supervisor.policy.state import Blocked
 from tests.policy.builders import STARTED, Story, answer, definition, obstacle, only
 

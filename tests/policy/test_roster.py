@@ -3,7 +3,7 @@
 import pytest
 
 from supervisor.policy.definition import Definition, applied
-from supervisor.policy.messages import Cause
+from supervisor.policy.facts import Cause
 from supervisor.policy.roster import Fault, judge
 from tests.policy.candidates import MACHINE, candidate, usable, verdict
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.policy.messages import Cause, Spawned
+from supervisor.policy.events import Spawned
+from supervisor.policy.facts import Cause
 from supervisor.policy.state import Child, LastExit, Starting, Stopped, life_of
 from supervisor.policy.status import GatewayEntry, entry
 from tests.policy.builders import BROKEN, NOW, STATES, Story, child, definition, fleet

@@ -2,12 +2,8 @@
 
 import pytest
 
-from supervisor.policy.messages import (
-    Exited,
-    ShutdownAsked,
-    Unwatch,
-    Watch,
-)
+from supervisor.policy.actions import Unwatch, Watch
+from supervisor.policy.events import Exited, ShutdownAsked
 from supervisor.policy.state import Blocked
 from tests.policy.builders import (
     BROKEN,

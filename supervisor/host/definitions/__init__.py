@@ -17,7 +17,7 @@ from supervisor.openclaw.config import ConfigFacts, ConfigFault, read_config
 from supervisor.policy.definition import NAME_PATTERN, Definition
 from supervisor.policy.document import Document, parse
 from supervisor.policy.env_lines import parse_env
-from supervisor.policy.messages import Roster
+from supervisor.policy.facts import Roster
 from supervisor.policy.resolution import NO_DEFAULTS, Defaults, Host, Resolved, read_defaults, resolve
 from supervisor.policy.roster import Candidate, Fault, Machine, Place, judge
 
