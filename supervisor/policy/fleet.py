@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from supervisor.policy import child as one
 from supervisor.policy import exits, reload, repair
-from supervisor.policy.actions import Action, Finish, Report, Watch
+from supervisor.policy.actions import Action, Finish, RepairStep, Report, Watch
 from supervisor.policy.events import (
     Booted,
     ChildEvent,
@@ -63,6 +63,9 @@ def decide(fleet: Fleet, event: Event, now: float) -> Decision:
             fleet, actions = _ticked(fleet, now)
         case _:
             fleet, actions = _routed(fleet, event, now)
+    if not fleet.booted:
+        # Booted begins whatever rung a child is at: begun here as well, two would be under way at once.
+        actions = tuple(action for action in actions if not isinstance(action, RepairStep))
     if fleet.closing:
         fleet, turn = _stop_turn(fleet, now)
         return fleet, (*actions, *turn)

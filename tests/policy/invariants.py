@@ -110,12 +110,14 @@ def _watches_are_balanced(before: Fleet, event: Event, after: Fleet, actions: tu
 
 
 def _ladders_are_climbed_once(before: Fleet, event: Event, after: Fleet, actions: tuple[Action, ...]) -> None:
-    """A rung is begun when its state is entered, and ended or cancelled when that is left; the same one never twice."""
+    """A rung is begun when its state is entered, or by the boot, and ended or cancelled when that is left; never twice."""
     for name in {*before.children, *after.children}:
         old, new = before.children.get(name), after.children.get(name)
         was, now = _rung(old), _rung(new)
         steps = [a for a in actions if isinstance(a, RepairStep) and a.name == name]
-        if now is not None and now != was:
+        if not after.booted:
+            assert steps == [], f"{name}: the boot begins this rung once more"
+        elif now is not None and now != was:
             assert len(steps) == 1, f"nobody climbs for {name}"
             assert new is not None
             assert old is not None

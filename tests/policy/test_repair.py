@@ -7,6 +7,7 @@ import pytest
 from supervisor.policy.actions import CancelRepair, Incident, Promote, RepairEnd, RepairStep, Spawn, Watch
 from supervisor.policy.definition import Definition
 from supervisor.policy.events import (
+    Booted,
     ConfigPromoted,
     Exited,
     ObstacleChanged,
@@ -17,6 +18,7 @@ from supervisor.policy.events import (
     StartAsked,
 )
 from supervisor.policy.facts import Cause, Guarded, Rung, RungOutcome
+from supervisor.policy.fleet import Fleet
 from supervisor.policy.state import Blocked
 from tests.policy.builders import STARTED, Story, answer, definition, obstacle, only
 
@@ -240,6 +242,21 @@ def test_a_crash_of_a_rungs_start_leaves_the_ladder_standing() -> None:
     exits_78(story, GOOD, KNOWN)
 
     assert step(story).rung == "rollback_booted"
+
+
+@pytest.mark.parametrize("dies", ["before the rung", "in the rung"])
+def test_a_brain_that_dies_at_a_ladder_leaves_one_rung_to_the_next_and_not_two(dies: str) -> None:
+    """The exit may be learned by the next brain, before it has booted, or be known to it."""
+    story = refused() if dies == "in the rung" else Story.of(definition())
+    if dies == "before the rung":
+        story.spawned()
+    story.fleet = Fleet(story.fleet.children)
+    story.forget()
+    if dies == "before the rung":
+        exits_78(story, BAD, KNOWN)
+    story.tell(Booted(first=False))
+    assert story.state() == "repairing"
+    assert [(each.rung, each.to, each.again) for each in only(RepairStep, story.told)] == [("rollback", GOOD, True)]
 
 
 def test_a_stop_ends_the_ladder() -> None:
