@@ -4,7 +4,9 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
+settings.register_profile(
+    "ci", max_examples=80, stateful_step_count=50, derandomize=True, deadline=None, database=None, print_blob=True
+)
 settings.register_profile(
     "night",
     max_examples=5_000,

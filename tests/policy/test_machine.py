@@ -1,6 +1,5 @@
 """The fleet against a host that does its worst (R24 to R28): a Hypothesis machine with a model host."""
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -169,4 +168,3 @@ class Supervision(RuleBasedStateMachine):
 
 
 TestSupervision = Supervision.TestCase
-TestSupervision.settings = settings(max_examples=80, stateful_step_count=50)
