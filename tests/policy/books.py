@@ -113,5 +113,6 @@ def check_order_of_stopping(before: Fleet, event: Event, after: Fleet) -> None:
     if isinstance(event, ShutdownAsked) and event.at_once:
         return
     was, now = before.children.get("rescue"), after.children.get("rescue")
-    if was is not None and now is not None and now.closing and not was.closing:
+    # One whose definition was never readable has no known role, and nothing to stop.
+    if was is not None and was.definition is not None and now is not None and now.closing and not was.closing:
         assert all(life_of(one.state) is None for name, one in after.children.items() if name != "rescue")
