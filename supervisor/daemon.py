@@ -13,13 +13,13 @@ import anyio
 
 from supervisor.policy import fleet as policy
 from supervisor.policy import record
-from supervisor.policy.actions import Action, Report
+from supervisor.policy.actions import Action
 from supervisor.policy.definition import Definition
 from supervisor.policy.events import Event, Ticked
 from supervisor.policy.fleet import Fleet
 from supervisor.policy.state import Child
 
-# More than this many events waiting means that something floods us; the oldest memory is still ours to give.
+# More events waiting than this, and whoever posts the next one fails, and the brain with it: a flood costs no gateway.
 INBOX = 100_000
 
 
@@ -66,11 +66,20 @@ class Daemon:
         self._beat_s = beat_s
         self._send, self._inbox = anyio.create_memory_object_stream[Event](INBOX)
         self._changed = anyio.Event()
+        self._decided = anyio.Event()
+        self._posted = self._taken = 0
 
     def post(self, event: Event) -> None:
         """Put an event into the inbox; it is decided in its turn, and after the end of `run` never."""
         with suppress(anyio.ClosedResourceError):
             self._send.send_nowait(event)
+            self._posted += 1
+
+    async def decided(self) -> None:
+        """Return once all that was posted before is decided, and so on record."""
+        posted = self._posted
+        while self._taken < posted:
+            await self._decided.wait()
 
     async def changed(self) -> None:
         """Return after the next change of the fleet."""
@@ -81,6 +90,8 @@ class Daemon:
         with self._send, self._inbox:
             while not self.fleet.finished:
                 self.decide(await self._next())
+                self._decided.set()
+                self._decided = anyio.Event()
                 self._beat()
 
     def decide(self, event: Event) -> None:
@@ -117,10 +128,7 @@ class Daemon:
             if now >= due:
                 return Ticked()
             with anyio.move_on_at(min(due, now + self._beat_s)):
-                return await self._inbox.receive()
+                event = await self._inbox.receive()
+                self._taken += 1
+                return event
             self._beat()
-
-
-def reports(actions: Sequence[Action]) -> list[str]:
-    """What policy wants said, as sentences."""
-    return [f"{action.name}: {action.text}" for action in actions if isinstance(action, Report)]

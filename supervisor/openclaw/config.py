@@ -86,6 +86,11 @@ def load_config(path: str, read: Callable[[str], bytes]) -> Mapping[str, Any] | 
     return data if isinstance(data, dict) else ConfigFault(path, 1, "is no object: expected { … }")
 
 
+def substituted(text: str, data: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
+    """A string of the config `data` as OpenClaw takes it, its `${NAME}` replaced; None where a variable is set by nobody."""
+    return _substituted(text, {**_variables(data), **environment})
+
+
 def _load(path: str, read: Callable[[str], bytes], chain: tuple[str, ...], includes: list[str]) -> Any:
     """The content of one file with its includes resolved; `chain` is who included it, outermost first."""
     if path in chain:

@@ -1,10 +1,11 @@
 """The bytes of a config file and of all it includes, as they were at one moment, and what tells one content from another."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from supervisor.openclaw.config import read_config
+from supervisor.openclaw.config import load_config, read_config
 
 _INCLUDE = b"$include"
 
@@ -50,3 +51,18 @@ def collect(path: str, read: Callable[[str], bytes]) -> Content:
         # To parse JSON5 is slow, so only what speaks of other files is parsed for their names.
         read_config(path, kept)
     return Content(tuple(found.items()))
+
+
+def parsed_of(content: Content | None) -> Mapping[str, Any] | None:
+    """What a content says; None where that cannot be known."""
+    if content is None or not content.files:
+        return None
+    files = dict(content.files)
+
+    def read(path: str) -> bytes:
+        if path not in files:
+            raise FileNotFoundError(2, "No such file", path)
+        return files[path]
+
+    found = load_config(content.files[0][0], read)
+    return found if isinstance(found, Mapping) else None

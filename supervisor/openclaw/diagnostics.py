@@ -3,6 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from supervisor.openclaw.masking import Mask
+
+_LONGEST: Final = 200
+
 # What may follow each command: how many words at least and at most, and which flags.
 _COMMANDS: Final[Mapping[tuple[str, ...], tuple[int, int, frozenset[str]]]] = {
     ("--version",): (0, 0, frozenset()),
@@ -18,7 +22,8 @@ _COMMANDS: Final[Mapping[tuple[str, ...], tuple[int, int, frozenset[str]]]] = {
 LISTED: Final = ", ".join(" ".join(("openclaw", *command)) for command in _COMMANDS)
 """The list, for a person."""
 
-CHANGING: Final = frozenset({("config", "set"), ("config", "unset"), ("plugins", "disable")})
+_CHANGING: Final = frozenset({("config", "set"), ("config", "unset"), ("plugins", "disable")})
+_CONFIG_SET: Final = ("openclaw", "config", "set")
 
 
 def is_listed(words: Sequence[str]) -> bool:
@@ -31,3 +36,15 @@ def is_listed(words: Sequence[str]) -> bool:
             plain = [word for word in rest if not word.startswith("-")]
             return least <= len(plain) <= most and flags.issuperset(word for word in rest if word.startswith("-"))
     return False
+
+
+def changes(words: Sequence[str]) -> bool:
+    """Whether a command of the list may change something, and does not only look."""
+    return tuple(words[1:3]) in _CHANGING or "--fix" in words
+
+
+def shown(words: Sequence[str]) -> str:
+    """The command line as it may be written down: without the value that a config is given, or what looks like a secret."""
+    if tuple(words[:3]) == _CONFIG_SET:
+        words = [*words[:4], *("…" for _ in words[4:])]
+    return Mask().line(" ".join(words))[:_LONGEST]

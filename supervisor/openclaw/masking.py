@@ -13,10 +13,11 @@ _WORDS = frozenset(
     {
         *("token", "tokens", "password", "passwords", "passwd", "passphrase", "secret", "secrets", "credential"),
         *("credentials", "apikey", "apikeys", "key", "bearer", "authorization", "cookie", "cookies", "pat", "jwt"),
+        *("pass", "pwd"),
     }
 )
 # Names in which a number or true is a limit or a switch, not a secret: maxTokens, token: true.
-_SOFT = frozenset({"token", "tokens", "key", "cookie", "cookies", "pat"})
+_SOFT = frozenset({"token", "tokens", "key", "cookie", "cookies", "pat", "pass"})
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _TOKEN = re.compile(
     r"(?P<space>\s+)|(?P<comment>//[^\n]*|/\*.*?(?:\*/|\Z))"
@@ -34,9 +35,10 @@ _SHAPES = re.compile(
     r"|\bAIza[0-9A-Za-z_-]{30,}|\b[0-9a-f]{48}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)",
     re.DOTALL,
 )
+# Nothing stands before a name and nothing is given back: a line without a break may be megabytes long.
 _SAID = re.compile(
-    r"(?P<head>(?:\bBearer\s+)|(?:://[^\s/:@]*:(?=[^\s/@]*@))|(?:[?&\"'\s]?[\w.-]*(?:token|password|passwd|secret|api[_-]?key)[\w-]*"
-    r"[\"']?\s*[=:]\s*[\"']?))(?P<value>[^\s\"'&,;@<>{}\[\]()]{4,})",
+    r"(?P<head>(?:\bBearer\s+)|(?:://[^\s/:@]*+:(?=[^\s/@]*+@))|(?:(?:token|password|passwd|secret|api[_-]?key)[\w-]{0,64}+"
+    r"[\"']?+\s*+[=:]\s*+[\"']?+))(?P<value>[^\s\"'&,;@<>{}\[\]()]{4,})",
     re.IGNORECASE,
 )
 
@@ -127,8 +129,8 @@ def _judged(name: str) -> tuple[bool, bool]:
 
 
 def _is_name(tokens: list[tuple[str, str]], at: int) -> bool:
-    after = next((token for kind, token in tokens[at + 1 :] if kind not in ("space", "comment")), "")
-    return after == ":"
+    after = (tokens[place] for place in range(at + 1, len(tokens)))
+    return next((token for kind, token in after if kind not in ("space", "comment")), "") == ":"
 
 
 def _stepped(sign: str, inside: list[tuple[bool, bool]], named: tuple[bool, bool]) -> tuple[bool, bool]:

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from supervisor.openclaw.config import substituted
+
 SKILL: Final = "skills/clawsup-rescue/SKILL.md"
 INBOX: Final = "inbox"
 _AGENT = "main"
@@ -12,23 +14,47 @@ _AGENT = "main"
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Where a message is posted on the gateway's own port; `token` is secret."""
+    """Where a message is posted on the gateway's own port, over TLS or not; `token` is secret."""
 
     path: str
     token: str
+    tls: bool
 
 
-def hook(config: Mapping[str, Any]) -> Hook | None:
-    """The hook for agents that a config opens; None where there is none, or its token stands in a variable."""
+PROOF: Final = b"{}"
+"""A body that says nothing: OpenClaw looks at the token, then refuses it with 400, and no turn begins."""
+
+
+def hook(config: Mapping[str, Any], environment: Mapping[str, str]) -> Hook | str:
+    """The hook for agents that a config opens, or why it opens none; `environment` is the gateway's, for a `${NAME}`."""
     hooks = config.get("hooks")
     if not isinstance(hooks, dict) or hooks.get("enabled") is not True:
-        return None
-    token, path = hooks.get("token"), hooks.get("path", "/hooks")
-    if not isinstance(token, str) or not isinstance(path, str) or not path.startswith("/") or _serves_tls(config):
-        return None
-    if not (token and token.isascii() and token.isprintable()) or "${" in token:
-        return None
-    return Hook(f"{path.rstrip('/')}/agent", token)
+        return "its config opens no hooks"
+    token, path = (hooks.get(key) for key in ("token", "path"))
+    if not isinstance(token, str) or not token.strip():
+        return "its config has no hooks.token that could be read"
+    token = substituted(token, config, environment)
+    if token is None:
+        return "its hooks.token names a variable that neither its definition nor its config sets"
+    if not (token.isascii() and token.isprintable()):
+        return "its hooks.token fits no header"
+    path = path.strip("/ ") if isinstance(path, str) else ""
+    return Hook(f"/{path or 'hooks'}/agent", token, _at(config, "gateway", "tls", "enabled") is True)
+
+
+def proven(answer: int | str) -> str:
+    """What the answer to PROOF says against the hook; "" when it is open to that token."""
+    match answer:
+        case 400:
+            return ""
+        case 401:
+            return "it refuses the token of its config (401): was that changed after the gateway's start?"
+        case 429:
+            return "it refuses every token for a minute (429): somebody has tried wrong ones"
+        case int():
+            return f"nothing takes hooks there ({answer})"
+        case _:
+            return answer
 
 
 def workspace(config: Mapping[str, Any], state_dir: str) -> str:
@@ -37,35 +63,52 @@ def workspace(config: Mapping[str, Any], state_dir: str) -> str:
     return found if isinstance(found, str) and found.strip() else f"{state_dir}/workspace"
 
 
-def entangled(
-    rescue: tuple[str, Mapping[str, Any]], patient: tuple[str, Mapping[str, Any], str], workspace_dir: str
-) -> Iterator[tuple[str, str]]:
-    """What a rescue shares with a patient (name, config and, of the patient, state dir), each with its mend; paths are absolute."""
-    (name, ours), (other, theirs, state_dir) = rescue, patient
-    token, same = _at(ours, "gateway", "auth", "token"), _at(theirs, "gateway", "auth", "token")
-    if token is not None and token == same:
-        yield f"{name} and {other} have the same gateway token", f"give {name} a token of its own (gateway.auth.token)"
-    if f"{workspace_dir}/".startswith(f"{state_dir}/"):
+@dataclass(frozen=True, slots=True)
+class Side:
+    """A rescue, or one of its patients: what its config says, in which environment, and where it lives (absolute paths)."""
+
+    name: str
+    config: Mapping[str, Any]
+    environment: Mapping[str, str]
+    state_dir: str
+    workspace: str
+
+    def text(self, value: Any) -> str:
+        """A string of the config as OpenClaw takes it; "" for anything else."""
+        return (substituted(value, self.config, self.environment) or "") if isinstance(value, str) else ""
+
+    def keys(self) -> frozenset[str]:
+        """The keys of its model providers."""
+        providers = _at(self.config, "models", "providers")
+        found = providers.values() if isinstance(providers, dict) else ()
+        return frozenset(key for one in found if (key := self.text(_at(one, "apiKey"))))
+
+    def provider(self) -> str:
+        """The provider that its agent's model comes from; "" where the config names none."""
+        model = _at(self.config, "agents", "defaults", "model")
+        return self.text(_at(model, "primary") or model).partition("/")[0]
+
+
+def entangled(rescue: Side, patient: Side) -> Iterator[tuple[str, str]]:
+    """What a rescue shares with a patient, each with its mend."""
+    both = f"{rescue.name} and {patient.name}"
+    token, same = (each.text(_at(each.config, "gateway", "auth", "token")) for each in (rescue, patient))
+    if token and token == same:
+        yield f"{both} have the same gateway token", f"give {rescue.name} a token of its own (gateway.auth.token)"
+    if f"{rescue.workspace}/".startswith(f"{patient.state_dir}/"):
         yield (
-            f"the workspace of {name} lies in the state dir of {other}",
-            f"set `workspace` of {name} to a place of its own",
+            f"the workspace of {rescue.name} lies in the state dir of {patient.name}",
+            f"set `workspace` of {rescue.name} to a place of its own",
         )
-    providers, others = (_at(each, "models", "providers") for each in (ours, theirs))
-    keys = (
-        {str(_at(one, "apiKey")) for one in others.values() if _at(one, "apiKey")}
-        if isinstance(others, dict)
-        else set()
-    )
-    if isinstance(providers, dict) and any(str(_at(one, "apiKey")) in keys for one in providers.values()):
+    if rescue.keys() & patient.keys():
         yield (
-            f"{name} and {other} use the same provider key",
-            f"a key of its own for {name}: a limit on one is none on the other",
+            f"{both} use the same provider key",
+            f"a key of its own for {rescue.name}: a limit on one is none on the other",
         )
-    model, its = (_provider(_at(each, "agents", "defaults", "model")) for each in (ours, theirs))
-    if model and model == its:
+    if rescue.provider() and rescue.provider() == patient.provider():
         yield (
-            f"{name} and {other} depend on one model provider, {model}",
-            f"another provider for {name} (agents.defaults.model)",
+            f"{both} depend on one model provider, {rescue.provider()}",
+            f"another provider for {rescue.name} (agents.defaults.model)",
         )
 
 
@@ -73,11 +116,6 @@ def _at(value: Any, *keys: str) -> Any:
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
     return value
-
-
-def _provider(model: Any) -> str:
-    named = _at(model, "primary") or model
-    return named.partition("/")[0] if isinstance(named, str) else ""
 
 
 def command(message: str, timeout_s: float) -> tuple[str, ...]:
@@ -129,7 +167,3 @@ def letter(patient: str, account: Mapping[str, Any], evidence: Sequence[tuple[st
     for name, text in evidence:
         lines += ["", f"### {name}", *(f"    | {line}" for line in text.splitlines())]
     return "\n".join(lines) + "\n"
-
-
-def _serves_tls(config: Mapping[str, Any]) -> bool:
-    return _at(config, "gateway", "tls", "enabled") is True

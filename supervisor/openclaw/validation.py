@@ -7,7 +7,7 @@ Measured: exit 1 of `config validate --json` is to be trusted, exit 0 is not: it
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from supervisor.openclaw.output import last_object
 
@@ -19,14 +19,16 @@ _PHRASE = 200
 _OWN = frozenset({"meta", "wizard"})
 """What only OpenClaw writes: no setting of the user's."""
 
-_OTHER_REFUSALS = (
-    "newer schema version",
-    "uses a newer schema",
-    "are newer than this build",
-    "owns gateway-lifecycle",
-    "state database is unreadable",
-)
-"""Lines before an exit 78 that is not about the config: a state of a newer OpenClaw, another process, a directory it may not read."""
+Refusal: TypeAlias = Literal["", "schema", "lock", "unreadable"]
+"""What an exit 78 was about, if not about the config: a state of a newer OpenClaw, another process, a directory it may not read."""
+
+_OTHER_REFUSALS: Final[Mapping[str, Refusal]] = {
+    "newer schema version": "schema",
+    "uses a newer schema": "schema",
+    "are newer than this build": "schema",
+    "owns gateway-lifecycle": "lock",
+    "state database is unreadable": "unreadable",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,9 @@ def verdict(code: int | None, output: str) -> Verdict:
         return Verdict(None, "config validate ran out of time" if code is None else f"config validate: exit {code}")
     if told.get("valid") is True and code == 0:
         return Verdict(valid=True)
+    if told.get("valid") is False and isinstance(error := told.get("error"), dict):
+        # It could not even look: with a state of a newer OpenClaw, say, it calls every config invalid.
+        return Verdict(None, _line(f"config validate: {error.get('message')}"))
     if told.get("valid") is False:
         issues = told.get("issues")
         said = [_issue(issue) for issue in issues if isinstance(issue, dict)] if isinstance(issues, list) else []
@@ -68,7 +73,13 @@ def overlooked(config: Mapping[str, Any]) -> str:
 
 def other_refusal(lines: Iterable[str]) -> str:
     """The line that shows that an exit 78 was not about the config; "" if there is none."""
-    return next((_line(line) for line in lines if any(sign in line for sign in _OTHER_REFUSALS)), "")
+    return next((_line(line) for line in lines if refusal(line)), "")
+
+
+def refusal(line: str) -> Refusal:
+    """What such a line is about; "" if it is no such line."""
+    found: Refusal = ""
+    return next((about for sign, about in _OTHER_REFUSALS.items() if sign in line), found)
 
 
 def lost(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

@@ -14,9 +14,9 @@ HALF_LIFE_S = 3600.0
 MAX_EXPONENT = 1000.0
 
 
-def score_after(score: float, ready_s: float) -> float:
-    """The failure score after one more counted exit of a life that had been ready for `ready_s` seconds."""
-    return score * math.exp2(-max(0.0, ready_s) / HALF_LIFE_S) + 1.0
+def rested(score: float, ready_s: float) -> float:
+    """The failure score after a life that had been ready for `ready_s` seconds; a counted exit then adds 1."""
+    return score * math.exp2(-max(0.0, ready_s) / HALF_LIFE_S)
 
 
 def delay(score: float, ready_s: float, rule: Restart) -> float:

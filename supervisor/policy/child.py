@@ -51,6 +51,7 @@ from supervisor.policy.state import (
     Stopping,
     enter,
     life_of,
+    probe_rule,
     ready_seconds,
     start_rule,
     stop_rule,
@@ -103,7 +104,7 @@ def start(child: Child, now: float) -> Step:
     if definition is None or not isinstance(child.state, Queued):
         return child, ()
     life = Life(number=child.lives + 1, begun=now)
-    state = Starting(life, ready_by=now + definition.start.timeout, progressed=now)
+    state = Starting(life, ready_by=now + min(definition.start.timeout, definition.start.cap), progressed=now)
     child = replace(
         child,
         definition=definition,
@@ -182,6 +183,8 @@ def _not_spawned(child: Child, event: SpawnRefused | SpawnFailed, obstacle: Obst
         return repair.lacking(child, event.obstacle, event.guarded, now)
     if obstacle is not None:
         return enter(child, Blocked(obstacle), now), (Watch(child.name, obstacle),)
+    if isinstance(event, SpawnFailed) and event.cut_short:
+        return enter(child, Queued(now), now), ()
     reason = event.reason if isinstance(event, SpawnFailed) else ""
     return enter(child, Backoff(now + SPAWN_AGAIN_S, f"cannot start: {reason}"), now), ()
 
@@ -198,7 +201,8 @@ def _adopted(child: Child, event: Adopted, now: float) -> Step:
         child = replace(child, state=_with_life(child.state, life), spawns=max(1, child.spawns))
     else:
         life = Life(event.life, now, event.pid, event.start_ticks, adopted=True)
-        state = Starting(life, ready_by=now + start_rule(child).timeout, progressed=now)
+        rule = start_rule(child)
+        state = Starting(life, ready_by=now + min(rule.timeout, rule.cap), progressed=now)
         child = replace(enter(child, state, now), lives=max(child.lives, event.life), spawns=max(1, child.spawns))
     match child.state:
         case Hung() | Stopping():
@@ -207,7 +211,10 @@ def _adopted(child: Child, event: Adopted, now: float) -> Step:
         case _ if not child.wanted:
             child, actions = down(child, now, at_once=False)
             return child, (*unwatch, *actions)
-        case Starting():
+        case Starting() as state:
+            # Its time may be up, but nobody was there to ask it: it is asked once before that counts.
+            asked_by = now + probe_rule(child).timeout
+            child = replace(child, state=replace(state, ready_by=max(state.ready_by, asked_by)))
             return child, (*unwatch, Probe(child.name, life.number, "start", now))
         case _:
             return child, (Probe(child.name, life.number, "health", now),)

@@ -100,7 +100,7 @@ class Definition(BaseModel):
     """One gateway as the operator wants it.
 
     `profile` is None for the manual way (state dir and config path both given, no `--profile`); paths are absolute and
-    expanded; `patients` is empty but for the rescue.
+    expanded; `patients` is empty but for the rescue; `env_hash` is no key of a file: it tells one content of `env_file` from another.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -119,6 +119,7 @@ class Definition(BaseModel):
         tuple[Text, ...], AfterValidator(_command), _field('a list of strings, like ["openclaw"]', "restart")
     ] = ("openclaw",)
     env_file: Annotated[PathText | None, _field("a path in quotes", "restart")] = None
+    env_hash: Annotated[str, _field("nothing", "restart")] = ""
     cdp_ports: Annotated[int, _field("a whole number from 0 to 100", "restart", ge=0, le=100)] = 9
     patients: Annotated[tuple[str, ...], _field('a list of gateway names, like ["main"]')] = ()
     user: Annotated[Text | None, _field("a user's name in quotes", "identity", min_length=1)] = None

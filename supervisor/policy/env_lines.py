@@ -1,5 +1,7 @@
 """The environment an operator adds to a gateway: `env_file` and `[env]`."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -46,6 +48,11 @@ def parse_env(file: str, text: str, gateway: str) -> tuple[Mapping[str, str], tu
         quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
         found[key] = value[1:-1] if quoted else value
     return found, tuple(faults)
+
+
+def hash_of(pairs: Mapping[str, str]) -> str:
+    """What tells the pairs of one env file from those of another; "" where there are none."""
+    return hashlib.sha256(json.dumps(sorted(pairs.items())).encode()).hexdigest() if pairs else ""
 
 
 def name_faults(

@@ -35,11 +35,15 @@ class SpawnRefused:
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
-    """Nothing was started, because the machine could not (no process slot, no descriptor, no memory): not the gateway's fault."""
+    """Nothing was started, because the machine could not (no process slot, no descriptor, no memory): not the gateway's fault.
+
+    `cut_short`: because the brain that was at it died.
+    """
 
     name: str
     life: int
     reason: str
+    cut_short: bool = False
     kind: Literal["spawn_failed"] = "spawn_failed"
 
 
@@ -60,7 +64,7 @@ class Exited:
 
     `obstacle` is what stood in the way of the gateway when we looked right after its exit (port or lock held by another, a
     launcher gone); `upgraded` says that the launcher's files changed under it; `config_key` identifies the config file as it
-    was after the exit.
+    was after the exit; `heard_term`: before an exit 0 it said that it had received a SIGTERM.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Exited:
     upgraded: bool = False
     config_key: str = ""
     guarded: Guarded = field(default_factory=Guarded)
+    heard_term: bool = False
     kind: Literal["exited"] = "exited"
 
 

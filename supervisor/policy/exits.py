@@ -74,12 +74,20 @@ def ended(child: Child, life: Life, event: Exited, now: float) -> Step:
     return child, (*incident, Sweep(child.name, life.number), *actions)
 
 
-def counted(child: Child, ready_s: float) -> Child:
+def rested(child: Child, ready_s: float) -> Child:
+    """The child after so many seconds of being ready, which count however the life then ended."""
+    handoff = child.handoff
+    if handoff is not None:
+        handoff = replace(handoff, score=backoff.rested(handoff.score, ready_s))
+    return replace(child, score=backoff.rested(child.score, ready_s), handoff=handoff)
+
+
+def counted(child: Child) -> Child:
     """The child with one more exit on its score, and on the score that it would have without its handoff."""
     handoff = child.handoff
     if handoff is not None:
-        handoff = replace(handoff, score=backoff.score_after(handoff.score, ready_s))
-    return replace(child, score=backoff.score_after(child.score, ready_s), handoff=handoff)
+        handoff = replace(handoff, score=handoff.score + 1)
+    return replace(child, score=child.score + 1, handoff=handoff)
 
 
 def wait(child: Child, ready_s: float, now: float, why: str) -> State:
@@ -130,7 +138,7 @@ def _burst_text(rule: Restart) -> str:
 
 
 def _terminated_by_another(event: Exited) -> bool:
-    return event.signal == SIGTERM or event.code == code.SIGTERM_BY_SHELL
+    return event.signal == SIGTERM or event.code == code.SIGTERM_BY_SHELL or event.heard_term
 
 
 def _is_unclean(life: Life, event: Exited, cause: Cause) -> bool:
@@ -152,24 +160,25 @@ def _next_state(
     child: Child, life: Life, event: Exited, cause: Cause, now: float
 ) -> tuple[Child, State, tuple[Action, ...]]:
     ready_s = ready_seconds(child, now)
+    child = rested(child, ready_s)
     match cause:
         case Cause.ASKED | Cause.UPGRADED:
             return child, Queued(now), ()
         case Cause.HANDOFF:
             handoff = Handoff(life.number, life.pid or 0, now, child.score)
-            return replace(counted(child, ready_s), handoff=handoff), Queued(now), ()
+            return replace(counted(child), handoff=handoff), Queued(now), ()
         case Cause.CRASH | Cause.HUNG | Cause.PARKED:
-            child = counted(child, ready_s)
+            child = counted(child)
             return child, wait(child, ready_s, now, _why(child, cause, event)), ()
         case Cause.CONTESTED:
-            return counted(child, ready_s), contested(child, now), ()
+            return counted(child), contested(child, now), ()
         case Cause.CONFIG:
-            if life.started is not None:
-                child = counted(child, ready_s)
+            moved = event.guarded.moved and child.repair is None
+            if life.started is not None or moved:
+                child = counted(child)
             if not child.wanted or child.closing:
                 return child, Stopped(), ()
-            if event.guarded.moved and child.repair is None:
-                child = counted(child, ready_s)
+            if moved:
                 return child, wait(child, ready_s, now, "its config changed while it started"), ()
             child, actions = repair.refused(child, _config_obstacle(child, event), event.guarded, now)
             return child, child.state, actions

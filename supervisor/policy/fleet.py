@@ -121,7 +121,7 @@ def _begun(child: Child, event: Booted, now: float) -> Step:
     if event.first:
         definition = child.pending or child.definition
         enabled = definition is None or definition.enabled
-        wanted = enabled and not child.held and not child.orphaned
+        wanted = enabled and not child.held and (not child.orphaned or life_of(child.state) is not None)
         child = replace(child, wanted=wanted, spawns=0 if life_of(child.state) is None else 1)
     if life_of(child.state) is not None:
         return child, ()

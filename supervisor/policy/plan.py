@@ -15,7 +15,7 @@ MASKED = "***"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One key of a definition; values as text, those of `env` masked."""
+    """One key of a definition; values as text, those of `env` and of `env_file` masked."""
 
     key: str
     before: str
@@ -86,7 +86,8 @@ def _change(
         return Change(name, "start" if definition.enabled else "none")
     found = differences(child.definition, definition)
     if not found:
-        return Change(name, "none")
+        returns = not lives and not child.held and (child.orphaned or child.broken is not None)
+        return Change(name, "start" if returns and definition.enabled else "none")
     effect: Effect = effect_of(child.definition, definition)
     if child.definition.enabled != definition.enabled and not child.held:
         effect = "start" if definition.enabled else "stop"
@@ -103,6 +104,9 @@ def _differing(key: str, before: object, after: object) -> Iterator[Difference]:
         for part in sorted({*before, *after}):
             if before.get(part) != after.get(part):
                 yield from _told(key, part, before.get(part), after.get(part))
+        return
+    if key == "env_hash":
+        yield Difference("env_file.content", MASKED if before else "", MASKED if after else "")
         return
     yield Difference(key, _text(before), _text(after))
 

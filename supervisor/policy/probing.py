@@ -63,7 +63,7 @@ def probed(child: Child, event: Probed, now: float) -> Step:
 def start_overdue(child: Child, state: Starting, now: float) -> Step:
     """A start past `ready_by`: longer while it makes progress, never past the cap, else hung."""
     rule = start_rule(child)
-    cap_at = state.life.begun + max(rule.cap, rule.timeout)
+    cap_at = state.life.begun + rule.cap
     longer = min(cap_at, state.progressed + min(PROGRESS_S, rule.timeout))
     if now < longer:
         return replace(child, state=replace(state, ready_by=longer)), ()
@@ -78,8 +78,9 @@ def handoff_answered(child: Child, event: HandoffAnswered) -> Step:
         return child, ()
     if event.accepted:
         return replace(child, handoff=None, score=handoff.score), ()
-    # Nobody asked OpenClaw to restart, so an exit 0 means that somebody else sent it a SIGTERM.
-    return replace(child, handoff=None, terms=(*child.terms, handoff.at)), ()
+    # Nobody asked OpenClaw to restart, so an exit 0 means that somebody else sent it a SIGTERM, unless that is known already.
+    terms = child.terms if handoff.at in child.terms else (*child.terms, handoff.at)
+    return replace(child, handoff=None, terms=terms), ()
 
 
 def promoted(child: Child, event: ConfigPromoted) -> Step:

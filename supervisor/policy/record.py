@@ -18,7 +18,7 @@ from supervisor.policy.definition import Definition
 from supervisor.policy.events import Event, Exited, Probed, Reloaded, RepairStepped
 from supervisor.policy.facts import Roster
 from supervisor.policy.fleet import Fleet, decide
-from supervisor.policy.state import Backoff, Child, Degraded, Failed, Ready, Starting
+from supervisor.policy.state import Backoff, Blocked, Child, Degraded, Failed, Ready, Starting, Stopped
 
 Fields = dict[str, object]
 
@@ -85,7 +85,7 @@ def lines(before: Fleet, event: Event, after: Fleet, actions: Sequence[Action], 
     }
     first = Line(event.kind, gateway, {**fields, "decision": decision})
     reports = [Line("reported", action.name, {"text": action.text}) for action in actions if isinstance(action, Report)]
-    entered = [line for name in touched for line in _entered(before, after, name, now) if line.event != event.kind]
+    entered = [line for name in touched for line in _entered(before, after, name, now)]
     mending = [line for name in touched for line in _mending(before, event, after, name)]
     begun = [line for line in mending if line.event == "repair_started"]
     return [first, *begun, *entered, *(line for line in mending if line not in begun), *reports]
@@ -158,7 +158,9 @@ def _bare(child: Child | None) -> Child | None:
 def _entered(before: Fleet, after: Fleet, name: str, now: float) -> Iterator[Line]:
     old, new = before.children.get(name), after.children.get(name)
     # A child that has just been heard of was never stopped by anybody.
-    if new is None or new.state.kind == (old.state.kind if old is not None else "stopped"):
+    was = old.state if old is not None else Stopped()
+    # To be blocked by something else is news too.
+    if new is None or new.state == was or (new.state.kind == was.kind and not isinstance(new.state, Blocked)):
         return
     if isinstance(new.state, Ready | Degraded) and old is not None and isinstance(old.state, Starting):
         yield Line("started", name, {"life": new.state.life.number, "after_s": new.since - new.state.life.begun})

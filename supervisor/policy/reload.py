@@ -62,7 +62,7 @@ def roll(
         if child.pending is None or life_of(child.state) is None:
             return children, rolling[place:], ()
         after, actions = one.down(child, now, at_once=False)
-        return {**children, name: after}, rolling[place:], actions
+        return (children if after is child else {**children, name: after}), rolling[place:], actions
     return children, (), ()
 
 
@@ -93,8 +93,10 @@ def _living(child: Child, definition: Definition, now: float) -> Step:
 def _redefined(child: Child, definition: Definition, now: float) -> Step:
     """A definition that can be read: a living child takes it for its next life, one that is down at once."""
     before = child.definition
-    changed = definition != before or child.broken is not None
-    child = replace(child, broken=None, orphaned=False)
+    changed = definition != before or child.broken is not None or child.orphaned
+    # Pruned it was not wanted; now there is a definition again that wants it.
+    returns = child.orphaned and definition.enabled and not child.held
+    child = replace(child, broken=None, orphaned=False, wanted=child.wanted or returns)
     if life_of(child.state) is not None:
         return _living(child, definition, now)
     child = replace(child, definition=definition, pending=None)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias
 
+from supervisor.openclaw import validation
 from supervisor.policy.actions import Action, CancelRepair, RepairEnd, RepairStep, Unwatch, Watch
 from supervisor.policy.events import RepairStepped
 from supervisor.policy.facts import Cause, Guarded, Obstacle, Rung
@@ -61,7 +62,7 @@ def refused(child: Child, obstacle: Obstacle, guarded: Guarded, now: float) -> S
     repair = child.repair
     if repair is not None:
         changed = obstacle.key not in (repair.broken, repair.left)
-        repair = replace(repair, good=guarded.good, booted=guarded.booted, obstacle=obstacle)
+        repair = replace(repair, good=guarded.good, booted=guarded.booted, obstacle=obstacle, left=obstacle.key)
         # Somebody else's edit came between the rung and its start: it is what goes back in the end.
         repair = replace(repair, broken=obstacle.key) if changed else repair
         repair = replace(repair, other=guarded.other)
@@ -185,7 +186,10 @@ def _rungs(child: Child) -> Iterator[Rung]:
     if repair is None or child.definition is None:
         return
     steps = () if repair.other else child.definition.repair.steps
-    used = {each.rung for each in repair.tried} | {rung for key, rung in child.spent if key == repair.broken}
+    # A rung that somebody's edit has overtaken has not done anything yet.
+    used = {each.rung for each in repair.tried if each.outcome != "changed"} | {
+        rung for key, rung in child.spent if key == repair.broken
+    }
     for step in steps:
         if step == "rescue":
             yield from _restore(repair)
@@ -232,6 +236,10 @@ def _action(child: Child, rung: Rung) -> RepairStep:
 
 def _ended(child: Child, repair: Repair, now: float) -> Step:
     """Nothing helped: the gateway waits for the file, or for a person, with what was refused in its place."""
+    if repair.other:
+        obstacle, guarded = replace(repair.obstacle, key=repair.left), Guarded(other=repair.other)
+        child, actions = _not_the_config(replace(child, repair=None), obstacle, guarded, now)
+        return child, (*actions, RepairEnd(child.name, mended=False))
     vain = ", ".join(dict.fromkeys(each.rung.replace("_booted", "") for each in repair.tried if each.rung != "restore"))
     reason = f"{repair.obstacle.reason}; tried in vain: {vain}" if vain else repair.obstacle.reason
     obstacle = replace(repair.obstacle, reason=reason, key=repair.left)
@@ -243,9 +251,22 @@ def _not_the_config(child: Child, obstacle: Obstacle, guarded: Guarded, now: flo
     """It has run with these very bytes, or says itself that it is about something else: nothing in the file can mend that."""
     why = guarded.other or "although it has run with this very config"
     obstacle = replace(
-        obstacle,
-        reason=f"OpenClaw refuses to start (exit 78): {why}",
-        mend=f"see clawsup logs {child.name}; it is tried again when the config changes, and now and then",
+        obstacle, reason=f"OpenClaw refuses to start (exit 78): {why}", mend=_other_mend(child, guarded.other)
     )
     until = now + restart_rule(child).cap
     return enter(child, Blocked(obstacle, until=until), now), (Watch(child.name, obstacle),)
+
+
+def _other_mend(child: Child, said: str) -> str:
+    """What a person can do where the config is not to blame, and neither a rung nor an edit would help."""
+    where = child.definition.state_dir if child.definition is not None else "its state dir"
+    match validation.refusal(said):
+        case "schema":
+            mend = f"put back the newer OpenClaw that wrote {where}, or a copy of that directory from before"
+        case "lock":
+            mend = f"stop the other OpenClaw process on {where} (clawsup doctor)"
+        case "unreadable":
+            mend = f"give {where} back to the user that it runs as"
+        case _:
+            return f"see clawsup logs {child.name}; it is tried again when the config changes, and now and then"
+    return f"{mend}, then: clawsup start {child.name}"

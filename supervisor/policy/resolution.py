@@ -11,7 +11,7 @@ from supervisor.policy.definition import SECTIONS, Definition
 from supervisor.policy.document import Document
 from supervisor.policy.env_lines import name_faults
 from supervisor.policy.fault import Fault
-from supervisor.policy.wording import DEFINITION_KEYS, closest, faults_of, unknown_key
+from supervisor.policy.wording import DEFINITION_KEYS, NO_KEYS, closest, faults_of, unknown_key
 
 PER_GATEWAY: Final = frozenset({"port", "role", "profile", "state_dir", "config_path", "workspace"})
 DEFAULT_KEYS: Final = DEFINITION_KEYS - PER_GATEWAY
@@ -97,7 +97,7 @@ def resolve(name: str, document: Document, defaults: Defaults, host: Host) -> Re
     """The definition of one file, or every fault of it."""
     values = _merged(defaults.values, document.values)
     faults = list(_user_faults(name, document, values, defaults, host))
-    faults += [unknown_key("name", DEFINITION_KEYS, document, name)] if "name" in document.values else []
+    faults += [unknown_key(key, DEFINITION_KEYS, document, name) for key in sorted(NO_KEYS & document.values.keys())]
     user = values.get("user")
     home = (host.home_of(user) if isinstance(user, str) else None) or host.home
     values = {**values, **_located(name, document.values, home), "name": name}
@@ -118,7 +118,7 @@ def resolve(name: str, document: Document, defaults: Defaults, host: Host) -> Re
 
 def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """The file's keys over the defaults', tables key by key; the rescue's own defaults under both."""
-    frozen = {key: _frozen(value) for key, value in own.items() if key != "name"}
+    frozen = {key: _frozen(value) for key, value in own.items() if key not in NO_KEYS}
     merged = {**defaults, **frozen}
     for key in _TABLES & defaults.keys() & frozen.keys():
         if isinstance(frozen[key], dict):

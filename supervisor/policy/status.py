@@ -112,7 +112,7 @@ def reason(child: Child, fleet: Fleet) -> str | None:
         case Stopped():
             if child.held:
                 return "stopped by the operator"
-            return None if child.wanted else "not enabled"
+            return None if child.wanted else "its definition is gone" if child.orphaned else "not enabled"
         case Repairing(rung=rung):
             return f"its config was refused: {repair.words(rung)}"
         case Ready() | Stopping():
@@ -156,5 +156,6 @@ def _warnings(child: Child) -> list[str]:
     if child.pending is not None:
         found.append("its definition changed; the change applies from the next start")
     if child.orphaned:
-        found.append("its definition is gone; it runs on until it is stopped")
+        runs_on = "; it runs on until it is stopped" if life_of(child.state) is not None else ""
+        found.append(f"its definition is gone{runs_on}")
     return found

@@ -29,6 +29,8 @@ _FORBIDDEN_CAPABILITIES = (
 
 _SYSTEM = f"""\
 OOMScoreAdjust=-500
+# What the rescue is favoured by when CPU is short; without root it takes this.
+LimitNICE=-5
 CapabilityBoundingSet=~{_FORBIDDEN_CAPABILITIES}
 """
 
@@ -123,9 +125,9 @@ def command_of(text: str) -> str:
 
 
 def stop_s_of(text: str) -> int:
-    """Its TimeoutStopSec; 0 when it has none."""
-    found = re.search(r"^TimeoutStopSec=(\d+)$", text, re.MULTILINE)
-    return int(found[1]) if found else 0
+    """Its TimeoutStopSec, the last if there are several; 0 when it has none, or says it otherwise than in plain seconds."""
+    found = re.findall(r"^TimeoutStopSec=(.*)$", text, re.MULTILINE)
+    return int(found[-1]) if found and re.fullmatch(r"[0-9]+", found[-1]) else 0
 
 
 def taken_over(commands: Iterable[str]) -> str:

@@ -13,7 +13,9 @@ from supervisor.policy.definition import SECTIONS, Definition
 from supervisor.policy.document import Document
 from supervisor.policy.fault import Fault
 
-DEFINITION_KEYS = frozenset(Definition.model_fields) - {"name"}
+# What a definition has from elsewhere than its file's keys.
+NO_KEYS = frozenset({"name", "env_hash"})
+DEFINITION_KEYS = frozenset(Definition.model_fields) - NO_KEYS
 
 
 def faults_of(

@@ -7,8 +7,8 @@ import anyio
 import pytest
 from trio.testing import MockClock
 
-from supervisor.daemon import Daemon, reports
-from supervisor.policy.actions import Action, Finish, Report, Spawn, Terminate
+from supervisor.daemon import Daemon
+from supervisor.policy.actions import Action, Finish, Terminate
 from supervisor.policy.events import Booted, Exited, Probed, Reloaded, ShutdownAsked, StartAsked, StopAsked
 from supervisor.policy.facts import Roster
 from supervisor.policy.fleet import Fleet
@@ -228,7 +228,3 @@ async def test_hands_that_answer_at_once_are_heard_in_their_turn() -> None:
 
         told = [text.removeprefix("journal ") for text in run.host.done if text.startswith("journal ")]
         assert told == ["reloaded", "booted", "spawned", "exited", "backoff"]
-
-
-def test_reports_are_sentences_about_a_gateway() -> None:
-    assert reports([Finish(), Report("main", "what cannot be"), Spawn("main", 1)]) == ["main: what cannot be"]

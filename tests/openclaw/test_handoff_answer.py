@@ -17,6 +17,7 @@ from supervisor.openclaw.output import last_object
         (0, 'warning: old Node\n{\n  "status": "accepted",\n  "reason": "update"\n}\n', (True, "update")),
         (1, '{"status": "rejected", "reason": "pid-mismatch"}', (False, "pid-mismatch")),
         (1, '{"status": "rejected", "reason": "expired"}', (None, "expired")),
+        (0, '{"ok": true, "status": "none", "reason": "missing"}', (None, "missing")),
         (1, "OpenClaw does not know this command", (None, "no answer (exit 1)")),
         (None, "", (None, "no answer")),
         (0, "{}", (None, "no verdict")),

@@ -1,6 +1,7 @@
 """Secrets never leave in what people are shown, and nothing else is lost from it."""
 
 import json
+import time
 from typing import Any
 
 import json5
@@ -55,6 +56,16 @@ def test_any_text_can_be_masked(text: str) -> None:
     mask.line(text)
 
 
+@pytest.mark.parametrize("piece", ["a", "token", "token'", "1,", "Bearer ", "/*"])
+def test_a_long_text_without_a_break_is_masked_in_no_time(piece: str) -> None:
+    """It happens in the brain's loop: with a regular expression that looks back, 16 kB took 17 s, and the keeper waits for 10."""
+    text = piece * (20_000 // len(piece))
+    begun = time.perf_counter()
+    Mask().line(text)
+    Mask().config(f'{{"x": "{text}", {text}}}')
+    assert time.perf_counter() - begun < 5
+
+
 def test_a_secret_of_the_config_is_masked_in_log_lines_too() -> None:
     mask = Mask()
     mask.config(CONFIG)
@@ -81,7 +92,17 @@ def test_well_known_shapes_are_masked_in_any_line(line: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "secret"),
-    [("token", True), ("botToken", True), ("apiKey", True), ("api_key", True), ("privateKey", True), ("mode", False)],
+    [
+        ("token", True),
+        ("botToken", True),
+        ("apiKey", True),
+        ("api_key", True),
+        ("privateKey", True),
+        ("smtpPass", True),
+        ("pwd", True),
+        ("mode", False),
+        ("bypass", False),
+    ],
 )
 def test_a_name_tells_a_secret(name: str, secret: bool) -> None:
     assert is_secret(name) is secret
@@ -97,6 +118,17 @@ def test_a_diff_tells_that_a_secret_changed_but_not_what_it_is() -> None:
         '- "token": "***1"',
         '+ "token": "***2"',
     ]
+
+
+def test_a_diff_in_which_everything_has_changed_is_not_told_line_by_line() -> None:
+    """It is made in the brain's loop, and took 25 s for these; the keeper waits for 10."""
+    one, other = (content(**{f"k{index}": index * factor for index in range(9000)}) for factor in (2, 3))
+
+    begun = time.perf_counter()
+    lines = diff(one, other, labels=("good", "now"))
+
+    assert time.perf_counter() - begun < 5
+    assert lines[2:] == ["(they differ in 17998 lines, too many to be told here)"]
 
 
 def test_a_diff_with_nothing_tells_what_was_there() -> None:

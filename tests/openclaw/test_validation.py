@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from supervisor.openclaw.validation import is_same_but_meta, lost, other_refusal, overlooked, told, verdict
+from supervisor.openclaw.validation import (
+    is_same_but_meta,
+    lost,
+    other_refusal,
+    overlooked,
+    refusal,
+    told,
+    verdict,
+)
 
 GOOD: dict[str, Any] = {"gateway": {"mode": "local", "port": 1}, "skills": {"entries": {}}, "meta": {"v": 1}}
 
@@ -54,6 +62,14 @@ def test_a_mend_that_drops_or_changes_a_setting_lost_it() -> None:
     assert lost(GOOD, {**GOOD, "meta": {"v": 2}, "wizard": {"a": 1}, "agents": {"x": {}}}) == []
 
 
+def test_a_state_of_a_newer_openclaw_says_nothing_about_a_config() -> None:
+    """`config validate` calls it invalid then, with an error in place of issues."""
+    newer = "This OpenClaw build cannot open your existing data.\nOpenClaw state database /x uses newer schema version 19."
+    found = verdict(1, json.dumps({"ok": False, "error": {"type": "cli_error", "message": newer}, "valid": False}))
+    assert found.valid is None
+    assert "newer schema version 19" in found.why
+
+
 def test_a_skill_that_a_mend_switches_off_is_lost() -> None:
     after = {**GOOD, "skills": {"entries": {"github": {"enabled": False}}}}
     assert "skills.entries.github.enabled" in lost(GOOD, after)
@@ -72,3 +88,17 @@ def test_an_exit_78_can_be_about_something_else() -> None:
     lines = ["[gateway] loading", "OpenClaw state database /x uses newer schema version 19; this build supports 18."]
     assert "newer schema" in other_refusal(lines)
     assert other_refusal(["Gateway start blocked: existing config is missing gateway.mode."]) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "about"),
+    [
+        ("OpenClaw state database /x uses newer schema version 19; this build supports 18.", "schema"),
+        ("refused startup because 1 OpenClaw database schema(s) are newer than this build.", "schema"),
+        ("Contention: another OpenClaw process owns gateway-lifecycle", "lock"),
+        ("shared state database is unreadable at /x: EACCES", "unreadable"),
+        ("Gateway failed to start: Invalid config", ""),
+    ],
+)
+def test_a_refusal_is_told_by_its_words(line: str, about: str) -> None:
+    assert refusal(line) == about

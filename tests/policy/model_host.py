@@ -89,7 +89,7 @@ class Host:
             if living is not None:
                 self.tell(Adopted(name, living.life, living.pid, 1))
             elif life is not None and life.pid is None:
-                self.tell(SpawnFailed(name, life.number, "the brain died"))
+                self.tell(SpawnFailed(name, life.number, "the brain died", cut_short=True))
             elif life is not None:
                 known_end = [event for event in unseen if (event.name, event.life) == (name, life.number)]
                 self.tell(known_end[0] if known_end else Exited(name, life.number, None, None))

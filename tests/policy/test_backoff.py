@@ -17,7 +17,7 @@ def crashes(count: int, *, every_ready_s: float, rule: Restart = RULE) -> list[f
     """The delays after so many crashes in a row, each of a life that had been ready for so long."""
     score, delays = 0.0, []
     for _ in range(count):
-        score = backoff.score_after(score, every_ready_s)
+        score = backoff.rested(score, every_ready_s) + 1
         delays.append(backoff.delay(score, every_ready_s, rule))
     return delays
 
@@ -31,8 +31,8 @@ def test_delay_and_cap_are_the_definitions() -> None:
 
 
 def test_an_hour_of_being_ready_halves_the_score() -> None:
-    assert backoff.score_after(6, 3600) == 4
-    assert backoff.score_after(6, 0) == 7
+    assert backoff.rested(6, 3600) == 3
+    assert backoff.rested(6, 0) == 6
 
 
 def test_a_crash_every_90_s_climbs_to_the_cap() -> None:
@@ -57,7 +57,7 @@ def test_a_delay_is_never_over_the_cap_nor_infinite(failures: int, delay: float,
 
 @given(seconds, seconds)
 def test_the_longer_a_life_was_ready_the_less_the_past_counts(short: float, more: float) -> None:
-    assert backoff.score_after(5, short + more) <= backoff.score_after(5, short) <= 6
+    assert backoff.rested(5, short + more) <= backoff.rested(5, short) <= 5
 
 
 def test_three_unclean_boots_are_allowed_and_the_fourth_waits_for_the_first_to_leave_the_window() -> None:

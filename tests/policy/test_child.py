@@ -193,6 +193,16 @@ def test_a_machine_that_cannot_spawn_is_asked_again_and_nobody_is_blamed() -> No
     assert (story.child().score, story.child().boots, story.child().spawns) == (0, (), 1)
 
 
+def test_a_start_that_a_dying_brain_cut_short_is_made_up_for_at_once() -> None:
+    """R27: the death of a brain costs no gateway its turn."""
+    story = Story.of(definition())
+
+    story.tell(SpawnFailed("main", 1, "the supervisor died while it started it", cut_short=True))
+
+    assert story.until_spawn() == 0
+    assert (story.child().score, story.child().boots, story.child().spawns) == (0, (), 1)
+
+
 @pytest.mark.parametrize("state", ["blocked-definition", "contested"])
 def test_late_news_of_an_earlier_obstacle_wakes_nobody(state: str) -> None:
     before = fleet(child(STATES[state]))
@@ -229,6 +239,18 @@ def test_a_life_without_a_record_is_adopted_as_one_that_starts() -> None:
     assert isinstance(after.children["main"].state, Starting)
     assert after.children["main"].lives == 8
     assert [type(action) for action in actions] == [Probe]
+
+
+def test_a_start_whose_time_ran_out_while_nobody_asked_is_asked_before_it_is_judged() -> None:
+    """R27: brains that die one after the other are no reason to kill a gateway that has long been up."""
+    late = NOW + 10_000
+    after, actions = decide(fleet(child(STATES["starting"])), Adopted("main", 3, 303, 1), late)
+    assert [type(action) for action in actions] == [Probe]
+
+    after, actions = decide(after, Ticked(), late)
+    assert (after.children["main"].state.kind, actions) == ("starting", ())
+    after, _ = decide(after, Probed("main", 3, STARTED), late + 1)
+    assert after.children["main"].state.kind == "ready"
 
 
 def test_misses_survive_the_brain() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from supervisor.policy.actions import Incident, Spawn, Sweep, Unwatch, Watch
-from supervisor.policy.events import Exited, ObstacleChanged
-from supervisor.policy.facts import Cause
+from supervisor.policy.events import Exited, HandoffAnswered, ObstacleChanged, RestartAsked
+from supervisor.policy.facts import Cause, Guarded
 from supervisor.policy.state import Failed
 from tests.policy.builders import (
     INF,
@@ -84,6 +84,23 @@ def test_being_ready_decays_the_score_and_being_degraded_does_not() -> None:
 
     assert story.exits() == pytest.approx(4)
     assert story.child().score == 4 / 2 + 1
+
+
+@pytest.mark.parametrize("how", ["asked", "upgraded", "accepted handoff"])
+def test_being_ready_decays_the_score_however_the_life_ended(how: str) -> None:
+    """Three healthy days are not forgotten because an operator's restart ended them."""
+    story = main()
+    for _ in range(11):
+        story.exits()
+    story.up(ready_s=3 * 86400)
+    if how == "asked":
+        story.tell(RestartAsked("main"))
+    story.exits(0 if how != "upgraded" else 1, upgraded=how == "upgraded")
+    if how == "accepted handoff":
+        story.tell(HandoffAnswered("main", 12, accepted=True))
+    assert story.child().score == pytest.approx(0)
+    story.up()
+    assert story.exits() == pytest.approx(1)
 
 
 def test_the_first_restart_after_a_stable_life_is_at_once_and_the_second_is_not() -> None:
@@ -209,3 +226,12 @@ def test_only_exit_1_is_an_upgrade(code: int | None, signal: int | None) -> None
     story.exits(code, signal=signal, upgraded=True)
 
     assert cause(story) is Cause.CRASH
+
+
+def test_an_exit_78_of_a_started_gateway_whose_file_has_moved_on_is_counted_once() -> None:
+    story = Story.of(definition())
+    story.up()
+
+    story.tell(Exited("main", 1, 78, None, config_key="k2", guarded=Guarded(moved=True)))
+
+    assert story.child().score == 1

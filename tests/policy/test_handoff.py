@@ -16,6 +16,7 @@ from tests.policy.builders import (
     Story,
     blocked,
     cause,
+    definition,
     main,
     only,
     running,
@@ -117,8 +118,23 @@ def test_rejected_handoffs_are_terms_of_somebody_else() -> None:
         handed_off(story)
         story.tell(HandoffAnswered("main", life, accepted=False))
         assert len(story.child().terms) == life
+        story.wait(1)
 
     assert story.exits(0) == 900
+    assert cause(story) is Cause.CONTESTED
+
+
+def test_an_exit_0_after_a_sigterm_is_somebody_elses_whatever_consume_finds() -> None:
+    """OpenClaw exits 0 for a SIGTERM too; its last words tell, and no handoff is there to be consumed."""
+    story = running()
+    waits = []
+    for life in (1, 2, 3):
+        waits.append(story.exits(0, heard_term=True))
+        if life < 3:
+            story.up()
+            story.tell(HandoffAnswered("main", life, accepted=None, detail="missing"))
+
+    assert waits == [0, 2, 900]
     assert cause(story) is Cause.CONTESTED
 
 
@@ -193,3 +209,15 @@ def test_the_reason_of_a_hang_outlives_its_end() -> None:
     state = story.child().state
     assert isinstance(state, Backoff)
     assert state.why == "no answer within 10 s (1 probes in a row)"
+
+
+def test_one_sigterm_that_both_the_log_and_openclaw_tell_of_is_one() -> None:
+    """Three in five minutes are a contest, not two that are told of twice."""
+    story = Story.of(definition())
+    story.up()
+    story.tell(Exited("main", 1, 0, None, heard_term=True))
+    story.up()
+
+    story.tell(HandoffAnswered("main", 1, accepted=False))
+
+    assert len(story.child().terms) == 1

@@ -1,11 +1,13 @@
 """A reload touches what changed, and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 
 from supervisor.policy.definition import Definition, Probe
 from supervisor.policy.facts import Cause, Obstacle, Roster
 from supervisor.policy.plan import Change, Difference, effect_of, plan, with_live
-from supervisor.policy.state import Child, Life, Ready, Stopped
+from supervisor.policy.state import Blocked, Child, Life, Ready, Stopped
 
 MAIN = Definition(
     name="main",
@@ -102,3 +104,21 @@ def test_live_keys_are_taken_over_and_the_others_wait() -> None:
     changed = MAIN.model_copy(update={"probe": Probe(interval=5), "port": 20200})
 
     assert with_live(MAIN, changed) == MAIN.model_copy(update={"probe": Probe(interval=5)})
+
+
+def test_another_content_of_the_env_file_needs_a_new_life_and_tells_nothing_of_either() -> None:
+    before = MAIN.model_copy(update={"env_file": "/e", "env_hash": "1"})
+
+    for old, new, said in [("1", "2", ("***", "***")), ("", "2", ("", "***")), ("1", "", ("***", ""))]:
+        (change,) = changes(
+            up(before.model_copy(update={"env_hash": old})), before.model_copy(update={"env_hash": new})
+        )
+        assert change == Change("main", "restart", (Difference("env_file.content", *said),))
+
+
+def test_a_definition_that_is_mended_as_it_was_starts_its_gateway() -> None:
+    obstacle = Obstacle("definition", Cause.CONFIG, "main.toml:3: port: is a string", "mend it", "x")
+    blocked = replace(up(MAIN), state=Blocked(obstacle), broken=obstacle)
+
+    assert changes(blocked, MAIN) == (Change("main", "start"),)
+    assert changes(replace(up(MAIN), broken=obstacle), MAIN) == (Change("main", "none"),)

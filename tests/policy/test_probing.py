@@ -206,3 +206,12 @@ def test_an_old_answer_changes_nothing() -> None:
     before = fleet(child(Ready(Life(3, 0, 303, 1, 1), 0, 0)))
 
     assert decide(before, Probed("main", 2, SILENT), NOW) == (before, ())
+
+
+def test_a_cap_below_the_timeout_ends_a_start_all_the_same() -> None:
+    """INTERFACE.md §2: never past [start] cap, as `check` says of such a definition."""
+    story = begun(start={"timeout": 50, "cap": 20})
+
+    story.wait(20)
+
+    assert story.state() == "hung"

@@ -61,6 +61,7 @@ def events_of_a_life(number: int) -> Iterator[tuple[str, Event]]:
     yield "spawned", Spawned("main", number, 303, 1)
     yield "refused", SpawnRefused("main", number, obstacle(key="new"))
     yield "spawn-failed", SpawnFailed("main", number, "no process slot")
+    yield "cut-short", SpawnFailed("main", number, "the brain died", cut_short=True)
     yield "adopted", Adopted("main", number, 303, 1)
     for code, signal in ((0, None), (1, None), (78, None), (143, None), (None, 9), (None, 15), (None, None)):
         yield f"exit-{code}-{signal}", Exited("main", number, code, signal, config_key="k2")

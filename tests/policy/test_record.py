@@ -38,6 +38,7 @@ from tests.policy.builders import (
     SILENT,
     STARTED,
     STATES,
+    Story,
     answer,
     child,
     definition,
@@ -249,3 +250,13 @@ def test_a_record_cut_short_anywhere_is_a_value_error() -> None:
     for size in range(len(whole)):
         with pytest.raises(ValueError):  # noqa: PT011 (likewise)
             record.load_child(whole[:size])
+
+
+def test_another_obstacle_in_the_way_is_told_as_the_first_was() -> None:
+    story = Story(fleet(child(STATES["blocked-port"])))
+    event = ObstacleChanged("main", obstacle("launcher", Cause.MISSING, "gone"))
+    after, actions = decide(story.fleet, event, NOW)
+
+    told = record.lines(story.fleet, event, after, actions, NOW)
+
+    assert [line.event for line in told] == ["obstacle_changed", "blocked"]

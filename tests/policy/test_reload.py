@@ -1,9 +1,14 @@
 """A reload is taken by one gateway at a time, and ends with the first that does not come up."""
 
+from dataclasses import replace
+
+import pytest
+
 from supervisor.policy.actions import Action, Report, Spawn, Terminate
 from supervisor.policy.definition import Definition, Probe
-from supervisor.policy.events import Reloaded
+from supervisor.policy.events import Adopted, Booted, Reloaded
 from supervisor.policy.facts import Roster
+from supervisor.policy.plan import plan
 from tests.policy.builders import Story, answer, definition, up
 
 
@@ -123,3 +128,48 @@ def test_a_crash_before_its_turn_takes_the_new_definition_along() -> None:
 
     assert isinstance(story.told[-1], Spawn)
     assert story.child("main").definition == moved("main")
+
+
+def test_what_would_not_start_again_keeps_its_life_and_the_others_take_their_turn() -> None:
+    """A planned restart onto a bad config is refused, and said; the definition waits for the next life."""
+    story = up("main", "other")
+    actions = story.tell(Reloaded(Roster((moved("main"), moved("other"))), unfit=("main",)))
+
+    assert ended(actions) == ["other"]
+    (report,) = [action for action in actions if isinstance(action, Report)]
+    assert (report.name, "its config is invalid" in report.text) == ("main", True)
+    story.exits(0, "other")
+    story.spawned("other")
+    assert ended(story.probed(answer(started=True, ready=True), "other")) == []
+    assert (story.state("main"), story.child("main").pending) == ("ready", moved("main"))
+
+
+@pytest.mark.parametrize("ended_before", [True, False])
+def test_a_pruned_definition_that_comes_back_is_wanted_again(ended_before: bool) -> None:
+    """R24: taken away by mistake and put back as it was, it is no longer stopped, whatever its gateway had come to."""
+    story = up("main", "other")
+    reload(story, definition("main"), prune=True)
+    if ended_before:
+        story.exits(0, "other")
+    roster = Roster((definition("main"), definition("other")))
+    foretold = [change.effect for change in plan(story.fleet.children, roster, prune=False)]
+
+    story.tell(Reloaded(roster))
+    if not ended_before:
+        story.exits(0, "other")
+
+    assert foretold == ["none", "start" if ended_before else "none"]
+    assert (story.state("other"), story.child("other").wanted) == ("starting", True)
+
+
+def test_a_living_orphan_outlives_a_keeper_and_then_a_brain() -> None:
+    """R27: its definition is gone, and it runs on until somebody stops it."""
+    story = up("main")
+    reload(story)
+    for first in (True, False):
+        story.fleet = replace(story.fleet, booted=False)
+        reload(story)
+        story.tell(Adopted("main", 1, 301, 1))
+        story.tell(Booted(first=first))
+
+    assert (story.state(), story.child().wanted, story.child().orphaned) == ("ready", True, True)

@@ -145,6 +145,36 @@ def test_a_78_that_is_not_about_the_config_is_never_repaired(guarded: Guarded, s
     assert state.until == story.now + 900
 
 
+@pytest.mark.parametrize(
+    ("other", "mend"),
+    [
+        ("state database uses newer schema version 19", "put back the newer OpenClaw that wrote /home/.openclaw-main"),
+        ("another OpenClaw process owns gateway-lifecycle", "stop the other OpenClaw process"),
+        ("shared state database is unreadable", "give /home/.openclaw-main back"),
+    ],
+)
+def test_what_would_help_is_said_where_the_config_is_not_to_blame(other: str, mend: str) -> None:
+    state = refused(Guarded(good=GOOD, other=other)).child().state
+    assert isinstance(state, Blocked)
+    assert state.obstacle.mend.startswith(mend)
+    assert state.obstacle.mend.endswith("clawsup start main")
+
+
+def test_a_rungs_start_that_finds_a_newer_state_puts_the_users_file_back_and_names_that() -> None:
+    story = refused()
+    comes_to(story, "start", GOOD)
+    is_refused_again(story, GOOD, Guarded(good=GOOD, other="uses newer schema version 19"))
+    assert step(story).rung == "restore"
+    comes_to(story, "done", BAD)
+
+    state = story.child().state
+    assert isinstance(state, Blocked)
+    assert "newer schema version 19" in state.obstacle.reason
+    assert state.until is not None
+    assert climbed(story) == ["rollback", "restore"]
+    assert RepairEnd("main", mended=False) in story.told
+
+
 def test_an_exit_78_with_the_port_taken_is_never_repaired() -> None:
     story = Story.of(definition())
     story.spawned()
@@ -213,9 +243,10 @@ def test_somebodys_edit_in_between_is_started_and_goes_back_in_the_end() -> None
     story = refused(Guarded(good=GOOD, booted=GOOD))
     comes_to(story, "changed", "k-edit")
     is_refused_again(story, "k-edit", Guarded(good=GOOD, booted=GOOD))
+    comes_to(story, "useless", "k-edit")
     comes_to(story, "useless", DOCTORED)
 
-    assert climbed(story)[-1] == "restore"
+    assert climbed(story)[-3:] == ["rollback", "doctor", "restore"]
     assert step(story).to == "k-edit"
 
 
@@ -374,3 +405,19 @@ def test_an_excuse_buys_time_but_not_for_ever(excuse: Any, hung_after: int) -> N
         story.wait(15)
 
     assert abs(asked - hung_after) <= 5
+
+
+@pytest.mark.parametrize("when", ["while the rung ran", "after it"])
+def test_a_bad_edit_that_overtakes_a_rung_is_mended_by_the_rungs_that_are_left(when: str) -> None:
+    """What an edit has overtaken has done nothing, and is not used up; the next rung knows what is in place."""
+    story = Story.of(definition())
+    story.spawned()
+    story.tell(Exited("main", 1, 78, None, config_key="k1", guarded=Guarded(good="g")))
+    story.tell(RepairStepped("main", "rollback", "changed" if when == "while the rung ran" else "start", "", "k2"))
+    story.spawned()
+
+    actions = story.tell(Exited("main", 2, 78, None, config_key="k3", guarded=Guarded(good="g")))
+
+    (step,) = [action for action in actions if isinstance(action, RepairStep)]
+    assert (step.broken, step.left) == ("k3", "k3")
+    assert step.rung == ("rollback" if when == "while the rung ran" else "doctor")

@@ -110,3 +110,9 @@ def test_ports_of_the_family_that_others_hold_are_warnings_of_this_life() -> Non
 
     story.exits()
     assert shown(story.child())["warnings"] == []
+
+
+def test_a_pruned_gateway_that_is_down_says_that_its_definition_is_gone() -> None:
+    down = shown(child(STATES["stopped"], wanted=False, orphaned=True))
+
+    assert (down["reason"], down["warnings"]) == ("its definition is gone", ["its definition is gone"])

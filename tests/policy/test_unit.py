@@ -36,6 +36,7 @@ def test_a_unit_of_the_host_says_who_it_runs_as_and_starts_at_boot() -> None:
     assert lines(text, "User") == ["alice"]
     assert lines(text, "WantedBy") == ["multi-user.target"]
     assert lines(text, "OOMScoreAdjust") == ["-500"]
+    assert lines(text, "LimitNICE") == ["-5"]
 
 
 def test_a_users_own_unit_has_nothing_that_only_the_hosts_systemd_may_set() -> None:
@@ -44,6 +45,7 @@ def test_a_users_own_unit_has_nothing_that_only_the_hosts_systemd_may_set() -> N
     assert not lines(text, "User")
     assert not lines(text, "CapabilityBoundingSet")
     assert not lines(text, "OOMScoreAdjust")
+    assert not lines(text, "LimitNICE")
     assert lines(text, "WantedBy") == ["default.target"]
 
 
@@ -71,6 +73,8 @@ def test_the_stop_time_is_the_others_longest_and_the_rescues_and_a_margin() -> N
     short = main.model_copy(update={"stop": main.stop.model_copy(update={"timeout": 0.5})})
     assert unit.stop_s([short]) == 16
     assert unit.stop_s_of(rendered(stop_s=123)) == 123
+    assert unit.stop_s_of(f"{rendered(stop_s=123)}\n[Service]\nTimeoutStopSec=99\n") == 99
+    assert unit.stop_s_of(f"{rendered(stop_s=123)}\n[Service]\nTimeoutStopSec=20min\n") == 0
 
 
 def test_a_unit_tells_its_directories_again() -> None:
