@@ -16,7 +16,10 @@ gateways. The two talk over a socket pair, one message a packet:
                      DROP=NAME            let go of it
 
 A brain that says nothing for too long is killed; one that is gone is replaced: at once after a steady one, else after pauses that
-double. A brain whose keeper is gone finds the line closed, and exits. This file itself is replaced by a restart of the unit only.
+double. A brain whose keeper is gone finds the line closed, and exits.
+
+Where this file has changed when a brain is to be replaced, the keeper first becomes the new one, between two brains and by exec: pid,
+children, lock and all that is held stay what they are. What is to be known of them waits in a memfd.
 """
 
 import array
@@ -46,16 +49,28 @@ FINAL_CODES = (2, 75, 78)
 LAST_STOP = 3
 # So many processes' ends are remembered, for a brain that did not live to see them; the oldest are forgotten first.
 REMEMBERED = 4096
+# In the environment of a keeper that was one before: the number of the memfd.
+BEFORE = "CLAWSUP_KEEPER_BEFORE"
+PASSED_ON = ("lock", "held", "started", "epoch", "brains", "stopping", "ever_ready")
+TRIAL_S = 10.0
 NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 PR_SET_CHILD_SUBREAPER = 36
+USAGE = 2
+# A systemd that does not read holds nobody up.
+NOTIFY_WITHIN_S = 1.0
 
 
 class Keeper:
-    """One brain at a time, the reaping of everything else, and the line to systemd; `argv` is the brain's command line."""
+    """One brain at a time, the reaping of everything else, and the line to systemd; `argv` is the brain's command line.
 
-    def __init__(self, argv: list[str]) -> None:
+    `lock` is the descriptor that holds the state dir.
+    """
+
+    def __init__(self, argv: list[str], lock: int = -1) -> None:
         self.argv = argv
+        self.lock = lock
+        self.source = _source()
         self.started = time.monotonic()
         self.epoch = time.time() - self.started
         self.brain = 0
@@ -63,7 +78,7 @@ class Keeper:
         self.ready_at: float | None = None
         self.line: socket.socket | None = None
         self.brains = self.stopping = 0
-        self.ever_ready = self.finished = self.replacing = False
+        self.ever_ready = self.finished = self.replacing = self.outdated = False
         self.exit_code: int | None = None
         self.held: dict[str, int] = {}
         self.ended: dict[tuple[int, int], int] = {}
@@ -72,26 +87,29 @@ class Keeper:
         watchdog_s = int(os.environ.get("WATCHDOG_USEC") or 0) / 1e6
         self.silence_s = min(SILENCE_S, watchdog_s / 2) if watchdog_s else SILENCE_S
         self.poller = select.poll()
+        self.wake, self.wake_writer = socket.socketpair()
 
     def run(self) -> int:
         """Keep a brain alive until one of them has finished; the exit code."""
-        wake, wake_writer = socket.socketpair()
-        for end in (wake, wake_writer):
+        for end in (self.wake, self.wake_writer):
             end.setblocking(False)
-        signal.set_wakeup_fd(wake_writer.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.wake_writer.fileno(), warn_on_full_buffer=False)
         for number in HEARD:
             signal.signal(number, _noted)
-        self.poller.register(wake, select.POLLIN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        self.poller.register(self.wake, select.POLLIN)
         while True:
             self.reap()
             self.look_at_brain()
             if self.exit_code is not None:
                 return self.exit_code
             if not self.brain and time.monotonic() >= self.next_brain:
+                if self.outdated:
+                    self.renew()
                 self.start_brain()
             for ready, _ in self.poller.poll(self.wait_ms()):
-                if ready == wake.fileno():
-                    self.hear_signals(wake)
+                if ready == self.wake.fileno():
+                    self.hear_signals()
                 elif self.line is not None and ready == self.line.fileno():
                     self.hear_brain()
 
@@ -158,10 +176,51 @@ class Keeper:
             with contextlib.suppress(OSError):
                 self.line.send(message.encode())
 
-    def hear_signals(self, wake: socket.socket) -> None:
+    def renew(self) -> None:
+        """Become the keeper that is installed now; returns only where that cannot be, or would not start."""
+        self.outdated = False
+        if why := _unfit():
+            say(f"the keeper stays as it was started: {why}")
+            return
+        try:
+            memory = os.memfd_create("clawsup-keeper")
+        except OSError as error:
+            say(f"the keeper stays as it was started: {error.strerror}")
+            return
+        # From here on a signal waits for the next keeper's handlers; those before are in what is passed on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        self.hear_signals()
+        ended = [[*identity, status] for identity, status in self.ended.items()]
+        with open(memory, "w", closefd=False) as file:
+            json.dump({**{name: getattr(self, name) for name in PASSED_ON}, "ended": ended}, file)
+        passed = (memory, self.lock, *self.held.values())
+        for descriptor in passed:
+            os.set_inheritable(descriptor, True)
+        try:
+            os.execve(sys.executable, sys.orig_argv, {**os.environ, BEFORE: str(memory)})  # noqa: S606 - as we were started
+        except OSError as error:
+            say(f"the keeper stays as it was started: {error.strerror}")
+        for descriptor in passed:
+            os.set_inheritable(descriptor, False)
+        os.close(memory)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+
+    def go_on(self, memory: int) -> None:
+        """Be what the keeper was that became this one."""
+        with open(memory) as file:
+            file.seek(0)
+            before = json.load(file)
+        self.ended = {(pid, ticks): status for pid, ticks, status in before.pop("ended")}
+        for name in before.keys() & {*PASSED_ON}:
+            setattr(self, name, before[name])
+        for descriptor in (self.lock, *self.held.values()):
+            os.set_inheritable(descriptor, False)
+        _sign(self.lock)
+
+    def hear_signals(self) -> None:
         """Signals as the bytes that the interpreter wrote for them."""
         try:
-            numbers = wake.recv(4096)
+            numbers = self.wake.recv(4096)
         except BlockingIOError:
             return
         for number in numbers:
@@ -172,6 +231,7 @@ class Keeper:
                     self.give_up_if_hopeless()
             elif number == signal.SIGUSR2 or (number == signal.SIGHUP and _package_files() != self.files):
                 self.replacing, self.next_brain = True, 0.0
+                self.outdated = _source() != self.source
                 self.tell("REPLACE")
             elif number == signal.SIGHUP:
                 self.tell("RELOAD")
@@ -212,8 +272,10 @@ class Keeper:
         elif verb == b"ENDED":
             # What has ended by now is a zombie of ours at the latest since that process's own parent was reaped.
             self.reap()
-            pid, ticks = map(int, rest.split())
-            self.tell(f"ENDED {pid} {ticks} {self.ended.get((pid, ticks), '')}".rstrip())
+            # A newer brain than we are may ask in words that we do not know: it is not answered, and goes on without.
+            with contextlib.suppress(ValueError):
+                pid, ticks = map(int, rest.split())
+                self.tell(f"ENDED {pid} {ticks} {self.ended.get((pid, ticks), '')}".rstrip())
         elif message != b"WATCHDOG=1":
             words = message.splitlines()
             if b"READY=1" in words:
@@ -278,6 +340,7 @@ class Keeper:
         if self.notify_address is None:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.settimeout(NOTIFY_WITHIN_S)
             line.sendto(message, self.notify_address)
 
 
@@ -286,12 +349,16 @@ def main(arguments: list[str]) -> int:
     state_dir, dashes, *argv = arguments
     if dashes != "--" or not argv:
         say("usage: keeper.py STATE_DIR -- BRAIN...")
-        return 2
+        return USAGE
+    if (memory := os.environ.pop(BEFORE, "")).isdecimal():
+        keeper = Keeper(argv)
+        keeper.go_on(int(memory))
+        return keeper.run()
     lock = _lock(os.path.join(state_dir, "supervisor.lock"))
     if lock is None:
         return 75
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    return Keeper(argv).run()
+    return Keeper(argv, lock).run()
 
 
 def say(text: str) -> None:
@@ -316,6 +383,27 @@ def _package_files() -> object:
     return sorted(found)
 
 
+def _source() -> bytes:
+    """This file as it is now; nothing while it cannot be read."""
+    with contextlib.suppress(OSError), open(__file__, "rb") as file:
+        return file.read()
+    return b""
+
+
+def _unfit() -> str:
+    """Why the keeper that is installed now would not start; "" if it tells its usage, as one that works does."""
+    try:
+        import subprocess  # noqa: PLC0415 - a keeper has no other use for it
+    except OSError as error:
+        return str(error)
+    trial = [sys.executable, "-I", __file__, "", "--"]
+    try:
+        code = subprocess.run(trial, stderr=subprocess.DEVNULL, timeout=TRIAL_S, check=False).returncode
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if code == USAGE else f"the new one ends with {code}"
+
+
 def _session_leader(pid: int) -> tuple[int, int] | None:
     """The pid and start ticks of a zombie that led a session of its own, as every gateway does; None for any other."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
@@ -326,7 +414,13 @@ def _session_leader(pid: int) -> tuple[int, int] | None:
 
 def _lock(path: str) -> int | None:
     """The descriptor that holds the state dir for as long as this process lives; None, and said so, if another has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # A disk that was made read-only still locks what is there.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -336,9 +430,15 @@ def _lock(path: str) -> int | None:
         say(f"another supervisor (pid {holder}) holds {os.path.dirname(path)}")
         say("  mend: use that one, or give this one its own --state-dir")
         return None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
+    _sign(descriptor)
     return descriptor
+
+
+def _sign(lock: int) -> None:
+    """Say who holds it, and since when it is this keeper; a disk that is full or read-only has to do without."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
 
 def _receive(line: socket.socket) -> tuple[bytes, list[int]]:

@@ -210,6 +210,13 @@ def test_how_an_orphan_ended_is_told_to_the_brain_that_asks(kept: Kept) -> None:
     assert wait_for(lambda: len(kept.heard()) == 2 and kept.heard(), "both answers") == [[str(7 << 8)], []]
 
 
+@pytest.mark.parametrize("question", ["ENDED=", "ENDED=7", "ENDED=x y", "HOLD=main", "DROP=nobody", "=", "?"])
+def test_words_that_it_does_not_know_cost_no_keeper(kept: Kept, question: str) -> None:
+    """R26: the brain may be newer than its keeper."""
+    kept.start(f"say({question!r})\nsay('ENDED=1 1')\nnote(heard=line.recv(99).decode())\nsay('READY=1')\nlive()")
+    assert wait_for(kept.heard, "an answer") == ["ENDED 1 1"]
+
+
 def test_ten_thousand_orphans_leave_no_zombie(kept: Kept) -> None:
     """R26: as in a container, where everybody's orphans come to us; none of them is of interest to a brain."""
     kept.start(
@@ -249,6 +256,83 @@ def test_what_is_in_a_held_fifo_outlives_everybody_who_had_it_open(kept: Kept) -
     wait_for(
         lambda: fifo not in [str(fd.readlink()) for fd in Path(f"/proc/{kept.pid}/fd").iterdir()], "it is let go of"
     )
+
+
+def renewed(kept: Kept, more: str) -> Path:
+    """Give the keeper a file of its own, with `more` in what will be installed over it."""
+    keeper = kept.directory / "keeper.py"
+    keeper.write_bytes(KEEPER.read_bytes())
+    entry = 'if __name__ == "__main__":'
+    (kept.directory / "keeper.new").write_text(KEEPER.read_text().replace(entry, f"{more}\n{entry}"))
+    return keeper
+
+
+def test_a_keeper_becomes_the_one_that_was_installed_over_it_and_keeps_all_it_has(kept: Kept) -> None:
+    """R26, R27: pid, lock, the FIFO with its content, who ended before, who ends after, and a stop in the very moment."""
+    keeper = renewed(kept, "say('the new one')")
+    ask = (
+        "def status(pid, ticks):\n"
+        "    while True:\n"
+        "        say(f'ENDED={pid} {ticks}')\n"
+        "        answer = line.recv(65536).decode().split()\n"
+        "        if answer[0] == 'ENDED' and len(answer) == 4: return int(answer[3])\n"
+        "        time.sleep(0.02)\n"
+    )
+    with (kept.directory / "errors").open("wb") as errors:
+        kept.start(
+            f"{ask}path = directory + '/fifo'\n"
+            "if hello['brains'] == 1:\n"
+            "    os.mkfifo(path)\n"
+            "    fifo = os.open(path, os.O_RDWR | os.O_NONBLOCK)\n"
+            "    os.write(fifo, b'last words')\n"
+            "    socket.send_fds(line, [b'HOLD=main'], [fifo])\n"
+            "    children = []\n"
+            "    for code, rest in ((7, 0), (8, 1)):\n"
+            "        pid = os.posix_spawn('/bin/sh', ['sh', '-c', f'sleep {rest}; exit {code}'], {}, setsid=True)\n"
+            "        children.append((pid, int(open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[19])))\n"
+            "    note(children=children)\n"
+            "    os.waitid(os.P_PID, children[0][0], os.WEXITED | os.WNOWAIT)\n"
+            "    say('READY=1')\n"
+            "    while line.recv(99) != b'REPLACE': pass\n"
+            "    os.kill(hello['keeper_pid'], 15)\n"
+            "    sys.exit(0)\n"
+            "known = [json.loads(each) for each in open(directory + '/notes')]\n"
+            "children = next(each['children'] for each in known if 'children' in each)\n"
+            "note(told=[status(*child) for child in children])\n"
+            "note(heard=os.read(os.open(path, os.O_RDWR | os.O_NONBLOCK), 99).decode())\n"
+            "say('STOPPING=1')\n",
+            keeper=keeper,
+            errors=errors.fileno(),
+        )
+        wait_for(lambda: any("children" in note for note in kept.notes()), "the first brain is ready")
+        (kept.directory / "keeper.new").rename(keeper)
+        kept.send(signal.SIGUSR2)
+        first, second = kept.wait_brains(2)
+        other = subprocess.run(
+            [sys.executable, "-I", keeper, kept.directory, "--", "x"], capture_output=True, check=False
+        )
+        assert kept.wait() == 0
+    assert other.returncode == 75
+    assert next(note["told"] for note in kept.notes() if "told" in note) == [7 << 8, 8 << 8]
+    assert kept.heard()[-1] == "last words"
+    assert (second["hello"]["stopping"], second["hello"]["first"], second["hello"]["brains"]) == (1, False, 2)
+    assert [second["hello"][key] for key in ("keeper_pid", "keeper_started", "epoch")] == [
+        first["hello"][key] for key in ("keeper_pid", "keeper_started", "epoch")
+    ]
+    assert "the new one" in (kept.directory / "errors").read_text()
+
+
+@pytest.mark.parametrize("broken", ["raise SystemExit(9)", "def half(:"])
+def test_a_keeper_that_would_not_start_replaces_nobody(kept: Kept, broken: str) -> None:
+    """R27: half an upgrade costs no gateway."""
+    keeper = renewed(kept, broken)
+    with (kept.directory / "errors").open("wb") as errors:
+        kept.start(STEADY, keeper=keeper, errors=errors.fileno())
+        kept.wait_brains(1)
+        (kept.directory / "keeper.new").rename(keeper)
+        kept.send(signal.SIGUSR2)
+        kept.wait_brains(2)
+    assert "the keeper stays as it was started: the new one ends with" in (kept.directory / "errors").read_text()
 
 
 def test_sigusr2_replaces_the_brain_at_once(kept: Kept) -> None:

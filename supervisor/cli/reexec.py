@@ -1,4 +1,4 @@
-"""`clawsup reexec`: lets the keeper replace the brain by a new process, of the code that is installed now; no gateway is touched."""
+"""`clawsup reexec`: lets keeper and brain be those of the code that is installed now; no gateway is touched."""
 
 import argparse
 import json
@@ -9,9 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from supervisor import keeper
+from supervisor.cli.logs import readable
 from supervisor.control.address import socket_path
 from supervisor.control.client import checked, request
 from supervisor.errors import ClawsupError, NoSupervisor
@@ -24,13 +23,13 @@ _LOOK_S = 0.05
 def main(args: argparse.Namespace) -> int:
     """Ask the keeper by SIGUSR2, which also helps where the brain no longer listens, and wait for the next brain."""
     path = socket_path(args.state_dir)
+    readable(Path(args.state_dir) / "supervisor.lock")
     before = _status(path)
     found = _keeper(Path(args.state_dir))
-    stays = _is_older(found.pid)
     processes.send(found, signal.SIGUSR2)
     os.close(found.pidfd)
     after = _awaited(path, before.get("supervisor", {}).get("pid"))
-    result = _compared(before, after) | {"keeper_outdated": stays}
+    result = _compared(before, after) | {"keeper_outdated": _is_older(Path(args.state_dir))}
     if args.json:
         json.dump(result, sys.stdout)
         print()
@@ -74,9 +73,9 @@ def _awaited(path: str, old: int | None) -> dict[str, Any]:
     )
 
 
-def _is_older(pid: int) -> bool:
-    """Whether the keeper's own file was replaced after it was started: it goes on with what it has."""
-    return os.stat(keeper.__file__).st_ctime > psutil.Process(pid).create_time()
+def _is_older(state_dir: Path) -> bool:
+    """Whether the keeper's own file was replaced after it has begun, which is when it signs its lock."""
+    return os.stat(keeper.__file__).st_ctime > (state_dir / "supervisor.lock").stat().st_mtime
 
 
 def _compared(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
@@ -100,6 +99,8 @@ def _show(result: dict[str, Any]) -> None:
     if result["kept"]:
         print(f"untouched: {', '.join(result['kept'])}")
     if result["keeper_outdated"]:
-        print("the keeper stays as it was started; a restart of the unit, gateways included, would replace it too")
+        print(
+            "the keeper stays as it was started; the supervisor's own messages say why the new one cannot take its place"
+        )
     if result["changed"]:
         print(f"clawsup: ended meanwhile: {', '.join(result['changed'])}; see clawsup status", file=sys.stderr)

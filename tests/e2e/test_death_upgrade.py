@@ -52,6 +52,16 @@ class Installed(Supervisor):
         scratch.write_text((brain or "") + "\n" + code)
         scratch.rename(main)
 
+    def upgrade_keeper(self, says: str) -> None:
+        """Install another keeper over the package: one that says something when it begins."""
+        keeper = self.package / "keeper.py"
+        entry = 'if __name__ == "__main__":'
+        scratch = keeper.with_suffix(".new")
+        scratch.write_text(
+            (REPOSITORY / "supervisor" / "keeper.py").read_text().replace(entry, f"say({says!r})\n{entry}")
+        )
+        scratch.rename(keeper)
+
     def brain(self) -> int:
         return int(self.status().get("supervisor", {}).get("pid", 0))
 
@@ -130,6 +140,35 @@ def test_sighup_after_an_upgrade_brings_the_new_code_and_reloads(world: World, i
     assert "the new code" in installed.errors.read_text()
     after = installed.wait_state("main", "ready", adopted=True)
     assert (after["pid"], after["restarts"]) == (before["pid"], 0)
+
+
+def test_twenty_upgrades_of_the_keeper_cost_no_gateway_no_line_and_no_exit_status(
+    world: World, installed: Installed
+) -> None:
+    """R26, R27: each is another program in the same process, and holds what the one before held."""
+    main = world.define("main", env={"FAKE_CHATTER": "500"})
+    other = world.define("other")
+    before = installed.start().wait_ready()
+    assert installed.process is not None
+    with hold(main) as held:
+        for number in range(20):
+            old = installed.brain()
+            installed.upgrade_keeper(f"keeper number {number}")
+            installed.process.send_signal(signal.SIGUSR2)
+            if number == 10:
+                other.tell("exit-7")
+            installed.wait_for(lambda old=old: installed.brain() not in {0, old}, "the next brain")  # type: ignore[misc]  # mypy infers no default
+        assert still_drips(held)
+    assert [f"keeper number {number}\n" in installed.errors.read_text() for number in range(20)] == [True] * 20
+    now = installed.wait_ready()
+    assert now["main"]["pid"] == before["main"]["pid"]
+    assert [event["code"] for event in installed.named("exited")] == [7]
+    lines = ask(main, "/fake")
+    installed.wait_for(lambda: f"{lines['pid']}#{lines['lines']} " in installed.log("main"), "the log catches up")
+    numbers = log_numbers(installed.log("main"), lines["pid"])
+    assert numbers == list(range(1, len(numbers) + 1))
+    seqs = [event["seq"] for event in installed.events()]
+    assert seqs == list(range(1, len(seqs) + 1))
 
 
 def test_new_code_that_does_not_start_costs_no_gateway_and_is_given_up_for_what_does(
