@@ -1,5 +1,6 @@
 """One brain at a time, also where a keeper died and left a brain that cannot see it: stopped, or held up by a disk."""
 
+import errno
 import fcntl
 import os
 import select
@@ -24,7 +25,7 @@ def be_alone(state_dir: Path, keeper_lives: Callable[[], bool]) -> int:
     """
     path = state_dir / "brain.lock"
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock = _open(path)
     except OSError as error:
         raise ClawsupError(f"{path}: {error.strerror}", mend="make the state dir writable") from error
     deadline = time.monotonic() + WAIT_S
@@ -41,6 +42,16 @@ def be_alone(state_dir: Path, keeper_lives: Callable[[], bool]) -> int:
             raise _orphaned()
     os.close(lock)
     raise ClawsupError(f"{path} is held by a process that cannot be ended", mend=f"find it: fuser {path}")
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # A disk that was made read-only still locks what is there.
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
 
 
 def _oust(path: Path, keeper_lives: Callable[[], bool]) -> None:

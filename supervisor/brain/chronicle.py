@@ -22,13 +22,16 @@ _BOOT = "boot"
 
 
 class Chronicle:
-    """The memory of one state dir; `trouble` says why something cannot be written down, "" if all can."""
+    """The memory of one state dir; what a disk refuses now is written when it takes it again."""
 
     def __init__(self, state_dir: Path, children: Records) -> None:
         self.journal = Journal(state_dir / "events.jsonl")
         self._children = children
+        # By the record's name: its bytes, None for one that is to go, and whether it must outlive a loss of power.
+        self._unkept: dict[str, tuple[bytes | None, bool]] = {}
         self._refused = ""
         self._log_trouble: dict[str, str] = {}
+        self._told = ""
 
     @property
     def trouble(self) -> list[str]:
@@ -46,6 +49,9 @@ class Chronicle:
         """Try again to write what waits, and note where output begins or ends to be dropped."""
         if self.journal.trouble:
             self.journal.flush()
+        while self.journal.damage:
+            self.note([record.Line("journal_mended", None, {"damage_kept_in": str(self.journal.damage.pop())})])
+        self._save()
         for name, log in logs.items():
             before = self._log_trouble.get(name, "")
             if log.trouble != before:
@@ -53,13 +59,22 @@ class Chronicle:
                 event = "output_dropped" if log.trouble else "output_kept"
                 self.note([record.Line(event, name, {"reason": log.trouble or None, "dropped_bytes": log.dropped})])
 
+    def tell(self, degraded: Sequence[str]) -> None:
+        """Note where the supervisor itself begins, goes on in another way, or ends to be degraded."""
+        reason = "; ".join(degraded)
+        if reason != self._told:
+            self._told = reason
+            self.note([record.Line(f"supervisor_{'degraded' if reason else 'recovered'}", None, {"reason": reason})])
+
     def keep(self, child: Child) -> None:
         """Replace the child's state record."""
-        self._refused = self._children.save(f"{child.name}.json", record.dump_child(child), durable=child.held)
+        self._unkept[f"{child.name}.json"] = (record.dump_child(child), child.held)
+        self._save()
 
     def forget(self, name: str) -> None:
         """Remove the state record of a child that is no more."""
-        self._children.remove(f"{name}.json")
+        self._unkept[f"{name}.json"] = (None, False)
+        self._save()
 
     def children(self, now: float) -> dict[str, Child]:
         """The children as the last brain knew them; what cannot be read is set aside.
@@ -79,8 +94,22 @@ class Chronicle:
                 continue
             found[child.name] = child if same_boot else _after_boot(child, now)
         if not same_boot:
-            self._children.save(_BOOT, boot_id, durable=False)
+            self._unkept[_BOOT] = (boot_id, False)
+            self._save()
         return found
+
+    def _save(self) -> None:
+        for name, (data, durable) in list(self._unkept.items()):
+            refused = self._children.remove(name) if data is None else self._children.save(name, data, durable=durable)
+            if not refused:
+                del self._unkept[name]
+                continue
+            self._refused = refused
+            if name == _BOOT:
+                # Records of this boot beside the mark of an earlier one would make strangers of the gateways that live.
+                return
+        if not self._unkept:
+            self._refused = ""
 
 
 def speak() -> None:

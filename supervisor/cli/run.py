@@ -52,7 +52,10 @@ def make_private(state_dir: str) -> None:
             _close(state_dir, found.st_mode)
     except OSError as error:
         raise ClawsupError(f"{error.filename}: cannot make the state dir: {error.strerror}", mend=mend) from error
-    if not os.access(state_dir, os.W_OK | os.X_OK) or os.statvfs(state_dir).f_flag & os.ST_RDONLY:
+    is_read_only = os.statvfs(state_dir).f_flag & os.ST_RDONLY
+    if is_read_only and os.path.exists(os.path.join(state_dir, _MARK)):
+        return  # a supervisor has been here, and can go on without writing anything down
+    if is_read_only or not os.access(state_dir, os.W_OK | os.X_OK):
         raise ClawsupError(
             f"{state_dir}: this user may not write the state dir", mend=f"chown it to this user, or {mend}"
         )

@@ -19,6 +19,7 @@ from supervisor.openclaw.content import Content
 
 KEPT = 20
 _PRIVATE_DIRECTORY = 0o700
+_TICK_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Snapshots:
             return ""
         files = tuple((path, hashlib.sha256(data).hexdigest()) for path, data in content.files)
         known = self.find(content.key)
-        snapshot = replace(known or Snapshot(content.key, files, 0.0), at=self._clock())
+        snapshot = replace(known or Snapshot(content.key, files, 0.0), at=self._now())
         snapshot = replace(snapshot, version=version or snapshot.version, ran=snapshot.ran or ran)
         snapshot = replace(snapshot, refused="" if ran else refused or snapshot.refused)
         try:
@@ -80,7 +81,7 @@ class Snapshots:
         known = self.find(key)
         if known is None:
             return f"{self._directory / key}: no such snapshot"
-        now = self._clock()
+        now = self._now()
         known = replace(known, version=version or known.version, ran=True, good_at=now, at=now, refused="")
         try:
             self._save(replace(known, hot=True) if hot else replace(known, booted=True))
@@ -121,6 +122,11 @@ class Snapshots:
                 return None
             files.append((path, data))
         return Content(tuple(files))
+
+    def _now(self) -> float:
+        """What the clock says, but later than anything kept: a clock that was set back makes nothing older than it is."""
+        latest = max((max(each.at, each.good_at) for each in self.all()), default=0.0)
+        return max(self._clock(), latest + _TICK_S)
 
     def _files(self) -> list[Path]:
         try:

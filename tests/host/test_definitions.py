@@ -80,6 +80,7 @@ def test_paths_are_expanded_and_relative_to_conf_d(conf: ConfD) -> None:
         ("port = true", "1: port", "is true"),
         ("timeout = 3", "1: timeout", "belongs in [start] or [stop] or [probe]"),
         ("name = 'x'", "1: name", "unknown key"),
+        ("env_hash = 'x'", "1: env_hash", "unknown key"),
         ("[start]\n\ntimeout = 0", "3: start.timeout", "is 0, expected a number of seconds > 0"),
         ("start.timeout = true", "1: start.timeout", "is true, expected a number of seconds"),
         ("start.timeout = inf", "1: start.timeout", "expected a number of seconds"),

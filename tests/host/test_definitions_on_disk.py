@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.errors import ClawsupError, DefinitionsUnusable
 from supervisor.host.definitions import read
+from supervisor.host.definitions.disk import content
 from tests.conf_d import ConfD, by_key, usable
+from tests.shortage import without_descriptors
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can do it")
 needs_no_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do it")
@@ -19,6 +22,17 @@ MS_BIND, MNT_DETACH = 4096, 2
 @pytest.fixture
 def conf(tmp_path: Path) -> ConfD:
     return ConfD.below(tmp_path)
+
+
+def test_without_descriptors_nothing_is_said_about_any_definition(conf: ConfD) -> None:
+    """RELIABILITY.md Q8: a definition that cannot be read now is not broken."""
+    conf.write("a", "port = 18789")
+    with without_descriptors(os.getpid()):
+        for look in (conf.read, lambda: content(str(conf.directory / "a.toml"), 100)):
+            with pytest.raises(ClawsupError, match="Too many open files") as refused:
+                look()
+            assert not isinstance(refused.value, DefinitionsUnusable)
+    assert usable(conf.read()) == ["a"]
 
 
 def test_one_state_dir_by_symlink_is_found(conf: ConfD) -> None:
@@ -117,6 +131,20 @@ def test_the_environment_is_the_file_then_the_table(conf: ConfD) -> None:
     found = conf.read()
     assert found.faults == ()
     assert found.environments["a"] == {"A": "2", "B": "x y", "C": "=", "D": ""}
+
+
+def test_a_definition_knows_what_its_env_file_comes_to_and_not_how_it_is_written(conf: ConfD) -> None:
+    conf.write("a", "port = 18789\nenv_file = 'a.env'")
+
+    def env_hash(content: bytes) -> str:
+        conf.env_file(content)
+        (definition,) = conf.read().roster.definitions
+        return definition.env_hash
+
+    first = env_hash(b"A=1\nB=2\n")
+    assert first == env_hash(b"# a comment\nB = '2'\nA=0\nexport A=1\n")
+    assert len({"", first, env_hash(b"A=1\nB=3\n"), env_hash(b"A=1\n"), env_hash(b"A='1B'\n")}) == 5
+    assert env_hash(b"# nothing\n") == ""
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602])

@@ -51,9 +51,41 @@ def test_no_other_file_can_be_asked_for(incidents: Incidents, name: str) -> None
     assert incidents.evidence(ident, name) is None
 
 
-def test_a_full_or_missing_disk_is_told_and_raises_nothing(tmp_path: Path) -> None:
+def test_a_full_or_missing_disk_is_told_and_what_it_refused_is_kept_when_it_takes_it(tmp_path: Path) -> None:
+    """RELIABILITY.md Q8: drop nothing that memory can hold, say so, and recover by itself."""
     (tmp_path / "incidents").touch()
     incidents = Incidents(tmp_path / "incidents")
-    assert incidents.open("main", {}, {}) == ""
-    assert incidents.trouble
-    assert incidents.ids() == []
+    ident = incidents.open("main", {"cause": "crash"}, {"log.txt": b"last words"})
+    incidents.update(ident, {"ended": "mended"})
+    assert incidents.trouble == f"{tmp_path}/incidents: File exists"
+    assert incidents.ids("main") == [ident]
+    assert incidents.evidence(ident, "log.txt") == b"last words"
+
+    (tmp_path / "incidents").unlink()
+    incidents.tend()
+    assert incidents.trouble == ""
+    account = Incidents(tmp_path / "incidents").account(ident)
+    assert account is not None
+    assert (account["cause"], account["ended"]) == ("crash", "mended")
+    assert Incidents(tmp_path / "incidents").evidence(ident, "log.txt") == b"last words"
+
+
+def test_what_waits_for_a_full_disk_has_its_bound(tmp_path: Path) -> None:
+    (tmp_path / "incidents").touch()
+    incidents = Incidents(tmp_path / "incidents")
+    idents = [incidents.open("main", {}, {"log.txt": b"x" * FILE_BYTES}) for _ in range(12)]
+    assert incidents.evidence(idents[0], "log.txt") is None
+    assert incidents.evidence(idents[-1], "log.txt") == b"x" * FILE_BYTES
+
+
+def test_a_clock_that_was_set_back_makes_no_incident_look_old(tmp_path: Path) -> None:
+    """RELIABILITY.md Q8: order must not hang on the wall clock, or the newest incident would be pruned first."""
+    today = datetime(2026, 1, 2, tzinfo=UTC)
+    moments = iter([today + timedelta(seconds=each) for each in range(KEPT)] + [today - timedelta(days=1)] * 2)
+    incidents = Incidents(tmp_path, clock=lambda: next(moments))
+    for _ in range(KEPT):
+        incidents.open("main", {}, {})
+    other, newest = incidents.open("other", {}, {}), incidents.open("main", {}, {})
+    assert incidents.ids()[:2] == [newest, other]
+    assert incidents.ids("main")[0] == newest
+    assert (incidents.account(newest) or {})["at"] == "2026-01-01T00:00:00.000Z"

@@ -91,7 +91,6 @@ def test_numbers_go_on_over_reopening_and_rotation(path: Path) -> None:
         journal = Journal(path, max_bytes=1000, keep=100)
         for _ in range(20):
             journal.append("tick", None, {}, durable=True)
-        journal.close()
 
     assert seqs(path) == list(range(1, 101))
     assert all(part.stat().st_size <= 1000 for part in path.parent.iterdir())

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.errors import ClawsupError
 from supervisor.host.records import Records, prepare_directory
+from tests.shortage import without_descriptors
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,7 +22,7 @@ records = Records(Path(sys.argv[1]))
 print("begun", flush=True)
 while True:
     for letter in b"ab":
-        records.save("state", bytes([letter]) * 300_000, durable=False)
+        records.save("state", bytes([letter]) * int(sys.argv[2]), durable=False)
 """
 
 SAVE_ON_A_SMALL_DISK = """
@@ -80,13 +82,25 @@ def test_a_missing_directory_is_an_answer(tmp_path: Path) -> None:
     assert (records.names(), records.load("state"), records.remove("state")) == ([], None, "")
 
 
+def test_what_cannot_be_seen_now_is_not_taken_for_lost(tmp_path: Path) -> None:
+    """RELIABILITY.md Q8: without descriptors nobody knows what is there."""
+    records = Records(tmp_path)
+    records.save("main.json", b"{}", durable=False)
+    with without_descriptors(os.getpid()):
+        for look in (records.names, lambda: records.load("main.json")):
+            with pytest.raises(ClawsupError, match="cannot be read now: Too many open files"):
+                look()
+        assert records.save("main.json", b"new", durable=False) == f"{tmp_path}/main.json: Too many open files"
+    assert records.load("main.json") == b"{}"
+
+
 def test_a_bad_record_is_set_aside_for_a_person(tmp_path: Path) -> None:
     records = Records(tmp_path, clock=lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     records.save("state", b"nonsense", durable=False)
 
     assert records.set_aside("state") == ""
     assert (records.load("state"), records.names()) == (None, [])
-    assert (tmp_path / "state.bad-20260102T030405000000Z").read_bytes() == b"nonsense"
+    assert (tmp_path / "state.bad-20260102T030405000000Z").read_bytes().rstrip() == b"nonsense"
 
 
 def test_a_removed_record_is_gone(tmp_path: Path) -> None:
@@ -96,11 +110,25 @@ def test_a_removed_record_is_gone(tmp_path: Path) -> None:
     assert (records.remove("state"), records.remove("state"), records.names()) == ("", "", [])
 
 
-def test_a_sigkill_in_mid_save_leaves_a_whole_record(tmp_path: Path) -> None:
-    whole = {bytes([letter]) * 300_000 for letter in b"ab"}
+def test_a_record_of_one_page_is_written_over_in_place_and_a_copy_of_it_is_not(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    records.save("state", b"one", durable=False)
+    before = (tmp_path / "state").stat().st_ino
+    records.save("state", b"the second", durable=False)
+    assert (records.load("state"), (tmp_path / "state").stat().st_ino) == (b"the second", before)
+    (tmp_path / "copy").hardlink_to(tmp_path / "state")
+    for number, data in enumerate((b"3", b"x" * 5000, b"4")):
+        assert records.save("state", data, durable=number == 0) == ""
+        assert records.load("state") == data
+    assert records.load("copy") == b"the second"
+
+
+@pytest.mark.parametrize("size", [300, 300_000])
+def test_a_sigkill_in_mid_save_leaves_a_whole_record(tmp_path: Path, size: int) -> None:
+    whole = {bytes([letter]) * size for letter in b"ab"}
     for _ in range(8):
         with subprocess.Popen(
-            [sys.executable, "-c", SAVE_FOR_EVER, tmp_path], cwd=ROOT, stdout=subprocess.PIPE
+            [sys.executable, "-c", SAVE_FOR_EVER, tmp_path, str(size)], cwd=ROOT, stdout=subprocess.PIPE
         ) as writer:
             assert writer.stdout is not None
             writer.stdout.readline()

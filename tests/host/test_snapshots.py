@@ -80,6 +80,18 @@ def test_nothing_of_a_missing_or_unreadable_config_is_kept(store: Snapshots) -> 
     assert "no such snapshot" in store.promote("", hot=False, version="1")
 
 
+def test_a_clock_that_was_set_back_leaves_the_newest_good_one_the_newest(tmp_path: Path) -> None:
+    """RELIABILITY.md Q8: a rollback must not go to the config before the last good one."""
+    clock = iter([86400.0, 86401.0, 10.0, 11.0])
+    store = Snapshots(tmp_path / "snapshots" / "main", clock=lambda: next(clock))
+    old, new = content("{old}"), content("{new}")
+    for each in (old, new):
+        store.keep(each, version="1")
+        store.promote(each.key, hot=False, version="1")
+    assert getattr(store.newest_good(), "key", None) == new.key
+    assert [each.key for each in store.all()] == [new.key, old.key]
+
+
 def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert "Not a directory" in Snapshots(tmp_path / "file" / "main").keep(content("{}"), version="1")

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from supervisor.errors import DefinitionsUnusable
-from supervisor.host.definitions.disk import SEEN_BY_OTHERS, content, place
+from supervisor.errors import ClawsupError, DefinitionsUnusable, NoSuchGateway
+from supervisor.host.definitions.disk import SEEN_BY_OTHERS, SHORTAGES, content, place
 from supervisor.host.definitions.machine import machine_facts
 from supervisor.openclaw import paths
 from supervisor.openclaw.config import ConfigFacts, ConfigFault, read_config
 from supervisor.policy.definition import NAME_PATTERN, Definition
 from supervisor.policy.document import Document, parse
-from supervisor.policy.env_lines import parse_env
+from supervisor.policy.env_lines import hash_of, parse_env
 from supervisor.policy.facts import Roster
 from supervisor.policy.resolution import NO_DEFAULTS, Defaults, Host, Resolved, read_defaults, resolve
 from supervisor.policy.roster import Candidate, Fault, Machine, Place, judge
@@ -38,11 +38,21 @@ class Reading:
     configs: Mapping[str, ConfigFacts | ConfigFault]
     known: tuple[Definition, ...]
 
+    def named(self, name: str) -> Definition:
+        """The definition of that name; the errors of one that is not there or cannot be read."""
+        known = {definition.name: definition for definition in self.known}
+        if name in known:
+            return known[name]
+        broken = dict(self.roster.broken)
+        if name in broken:
+            raise DefinitionsUnusable(f"{name} cannot be read: {broken[name].reason}", mend=broken[name].mend)
+        raise NoSuchGateway(f"no gateway is called {name}", mend=f"known: {', '.join(sorted({*known, *broken}))}")
+
 
 def read(conf_dir: Path, *, home: Path | None = None, machine: Machine | None = None) -> Reading:
     """Read and judge every definition; the supervisor's own `home` and the `machine` are looked up if not given.
 
-    Raises DefinitionsUnusable where there is not one file to be read.
+    Raises DefinitionsUnusable where there is not one file to be read, ClawsupError where the machine is too short to look.
     """
     folder = Path(os.path.abspath(conf_dir))  # noqa: PTH100 (supervisor.toml is beside the link, if it is one)
     stems = _stems(folder)
@@ -59,9 +69,11 @@ def read(conf_dir: Path, *, home: Path | None = None, machine: Machine | None = 
         resolved = resolve(stem, document, defaults, host)
         faults += resolved.faults
         if resolved.definition is not None:
-            environment, more = _environment(resolved.definition, document)
+            pairs, more = _env_file(resolved.definition, document)
             faults += more
-            candidates.append(_candidate(resolved, resolved.definition, document, environment, own_home))
+            definition = resolved.definition.model_copy(update={"env_hash": hash_of(pairs)})
+            environment = {**pairs, **definition.env}
+            candidates.append(_candidate(resolved, definition, document, environment, own_home))
     legal = [stem for stem in stems if _is_name(stem)]
     verdict = judge(legal, candidates, faults, machine or machine_facts())
     return Reading(
@@ -79,7 +91,9 @@ def _stems(folder: Path) -> list[str]:
     try:
         names = [file.name for file in folder.iterdir()]
     except OSError as error:
-        raise DefinitionsUnusable(f"{folder}: the definitions cannot be read: {error.strerror}", mend=mend) from error
+        # A machine that is short of descriptors has unusable definitions only for now.
+        kind = ClawsupError if error.errno in SHORTAGES else DefinitionsUnusable
+        raise kind(f"{folder}: the definitions cannot be read: {error.strerror}", mend=mend) from error
     stems = sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and not name.startswith("."))
     if not stems:
         raise DefinitionsUnusable(f"{folder}: there is no definition in it", mend=mend)
@@ -118,11 +132,11 @@ def _defaults(path: Path) -> Defaults:
     return read_defaults(document)
 
 
-def _environment(definition: Definition, document: Document) -> tuple[Mapping[str, str], tuple[Fault, ...]]:
-    """What the operator adds to the gateway's environment, and what is wrong with the file it stands in."""
+def _env_file(definition: Definition, document: Document) -> tuple[Mapping[str, str], tuple[Fault, ...]]:
+    """The pairs of the file that `env_file` names, and what is wrong with it."""
     file = definition.env_file
     if file is None:
-        return definition.env, ()
+        return {}, ()
 
     def fault(text: str, mend: str) -> Fault:
         line = document.line("env_file")
@@ -131,15 +145,15 @@ def _environment(definition: Definition, document: Document) -> tuple[Mapping[st
     try:
         data, mode = content(file, MAX_BYTES)
     except OSError as error:
-        return definition.env, (fault(f"cannot be read: {error.strerror}", "create it with mode 0600"),)
+        return {}, (fault(f"cannot be read: {error.strerror}", "create it with mode 0600"),)
     try:
         pairs, faults = parse_env(file, data.decode(), definition.name)
     except UnicodeDecodeError:
-        return definition.env, (fault("is not UTF-8", "save it as UTF-8"),)
+        return {}, (fault("is not UTF-8", "save it as UTF-8"),)
     if mode & SEEN_BY_OTHERS:
         open_ = fault(f"can be read or written by others (mode {mode:04o})", f"chmod 600 {file}")
         faults = (open_, *faults)
-    return {**pairs, **definition.env}, faults
+    return pairs, faults
 
 
 def _candidate(

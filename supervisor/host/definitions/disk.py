@@ -6,8 +6,10 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from supervisor.errors import ClawsupError
 from supervisor.policy.candidate import Kind, Place, Spot
 
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 SEEN_BY_OTHERS: Final = stat.S_IROTH | stat.S_IWOTH
 
 _KINDS: Final = {
@@ -19,13 +21,18 @@ _KINDS: Final = {
 
 
 def content(path: str, limit: int) -> tuple[bytes, int]:
-    """All bytes and the mode of a regular file; OSError for anything else and for more than `limit` bytes. Never waits."""
+    """All bytes and the mode of a regular file; OSError for anything else and for more than `limit` bytes. Never waits.
+
+    ClawsupError where the machine is short of what it takes to look: that is no fault of the file.
+    """
     # A FIFO would make a plain open wait for a writer, a terminal would become ours: hence the flags.
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError as error:
         if error.errno == errno.ENXIO:  # what a socket says to being opened, and a device without its driver
             raise OSError(errno.ENXIO, "it is a socket or a device, not a file", path) from error
+        if error.errno in SHORTAGES:
+            raise ClawsupError(f"{path} cannot be read now: {error.strerror}", mend="raise the limit") from error
         raise
     try:
         return _regular(path, fd, limit)

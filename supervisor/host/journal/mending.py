@@ -34,17 +34,19 @@ def examine(path: Path, now: datetime) -> Findings:
     return Findings(decoded[0] if decoded else last)
 
 
-def mend(path: Path, findings: Findings, now: datetime) -> None:
-    """Keep the damage in PATH.bad-STAMP and the good lines in PATH; a kill in between leaves all as it was. Raises OSError."""
+def mend(path: Path, findings: Findings, now: datetime) -> Path | None:
+    """Keep the good lines in PATH, and the damage where is said; a kill in between leaves all as it was. Raises OSError."""
     if findings.mended is None:
-        return
-    if findings.damage:
-        _write(path.with_name(f"{path.name}.bad-{now:%Y%m%dT%H%M%S%fZ}"), findings.damage)
+        return None
+    kept = path.with_name(f"{path.name}.bad-{now:%Y%m%dT%H%M%S%fZ}") if findings.damage else None
+    if kept is not None:
+        _write(kept, findings.damage)
     draft = path.with_name(f"{path.name}.new")
     _write(draft, findings.mended)
     draft.rename(path)
     for bad in sorted(path.parent.glob(f"{path.name}.bad-*"))[:-_KEPT]:
         bad.unlink(missing_ok=True)
+    return kept
 
 
 def _sort_out(pieces: list[bytes], last: int, now: datetime) -> Findings:

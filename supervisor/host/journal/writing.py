@@ -25,7 +25,8 @@ class Journal:
 
     Nothing here raises OSError. `seq` is the number of the last event, `trouble` "" or why events wait in memory; at most
     `max_waiting` bytes of them wait, the oldest give way, and a `journal_gap` line then tells their numbers. Where not even
-    reading worked at first, numbers are provisional until it does. `clock` gives UTC and is only written down.
+    reading worked at first, numbers are provisional until it does. `damage` is where damaged lines have been put, for whoever
+    tells of it to take out. `clock` gives UTC and is only written down.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Journal:
         self._retry_at = 0.0
         self.seq = 0
         self.trouble = ""
+        self.damage: list[Path] = []
         self.flush()
 
     def append(self, event: str, gateway: str | None, fields: Mapping[str, object], *, durable: bool = False) -> int:
@@ -84,11 +86,6 @@ class Journal:
 
     def __del__(self) -> None:
         # A descriptor is a bare number: nobody else would give it back.
-        self._close()
-
-    def close(self) -> None:
-        """Write what waits and let go of the file; a later `append` opens it again."""
-        self.flush()
         self._close()
 
     def _write_waiting(self) -> None:
@@ -138,7 +135,8 @@ class Journal:
         findings = mending.examine(self._path, now)
         if self._written is None:
             self._number_from(findings.last)
-        mending.mend(self._path, findings, now)
+        if (kept := mending.mend(self._path, findings, now)) is not None:
+            self.damage.append(kept)
         self._create()
 
     def _create(self) -> None:

@@ -2,8 +2,8 @@
 
 The FIFO is opened O_RDWR by everybody, the gateway included: nobody ever sees EPIPE, EOF or a hang-up, and what is in it lives as
 long as anybody has it open. `os.splice` moves bytes inside the kernel, so that a SIGKILL of the pump cannot catch
-any in its memory; the next pump goes on at the end of the file. A disk that refuses costs the bytes it refused: they are
-read, counted, and told in the log once it takes some again.
+any in its memory; the next pump goes on at the end of the file. While a disk refuses,
+output waits in the FIFO up to half of its size; what is more is read, counted, and told in the log once the disk takes some again.
 """
 
 import array
@@ -67,10 +67,12 @@ class Log:
         self._keep = keep
         self._compress_after_s = compress_after_s
         self._pipe = _open_fifo(fifo)
+        self._room = fcntl.fcntl(self._pipe, fcntl.F_GETPIPE_SZ) // 2
         self._out = -1
         self._identity: tuple[int, int] | None = None
         self._can_splice = True
         self._untold = 0
+        self._refusal = ""
         self._rotated = True
         self._compressing = False
         self.written = 0
@@ -122,8 +124,10 @@ class Log:
                 end = self._tell(end)
             moved = self._move(end, min(limit, self._max_bytes - end))
         except OSError as refusal:
-            self.trouble = f"{self._file}: {os.strerror(refusal.errno or errno.EIO)}"
-            return self._drop(min(limit, _DROP_BYTES))
+            self._refusal = os.strerror(refusal.errno or errno.EIO)
+            self.trouble = f"{self._file}: {self._refusal}"
+            # What has room in the FIFO waits there: that outlives us, and what we count in our memory does not.
+            return self._drop(min(limit, _DROP_BYTES, max(0, _waiting(self._pipe) - self._room)))
         self.trouble = ""
         self.written += moved
         return moved
@@ -159,7 +163,8 @@ class Log:
         self._untold += count
 
     def _tell(self, end: int) -> int:
-        line = f"[clawsup: {self._untold} bytes of output were dropped, the disk was full]\n".encode()
+        why = "the disk was full" if self._refusal == os.strerror(errno.ENOSPC) else self._refusal
+        line = f"[clawsup: {self._untold} bytes of output were dropped, {why}]\n".encode()
         if end and os.pread(self._out, 1, end - 1) != b"\n":
             line = b"\n" + line
         if os.pwrite(self._out, line, end) < len(line):
@@ -211,6 +216,8 @@ class Log:
             await anyio.sleep(self._compress_after_s)
             self._rotated = False
             await anyio.to_thread.run_sync(rotation.compress, self._file)
+        except RuntimeError:
+            self._rotated = True  # no thread to be had: the machine is short of processes, and a part can wait
         finally:
             self._compressing = False
 
