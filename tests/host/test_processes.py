@@ -15,6 +15,7 @@ import pytest
 from supervisor.host import processes
 from supervisor.host.processes import Finished, NotSpawned, Plan, Process
 from tests.e2e.world import wait_for
+from tests.shortage import without_descriptors
 
 ENV = {"PATH": "/usr/bin:/bin"}
 MARK = (1 << 62) | 12345
@@ -98,6 +99,16 @@ async def test_who_is_not_our_child_ends_without_a_status_that_waiting_gives(out
     processes.reap(process)
 
 
+async def test_its_last_reaping_tells_the_most_memory_it_had(output: BinaryIO) -> None:
+    """Up to our own peak the kernel's figure is ours: it begins with what we had when we made the child."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 64 * 1024 * 1024
+    for script, least in ((f"bytearray({most})", most), ("pass", 0)):
+        process = spawned(output, sys.executable, "-I", "-c", script)
+        assert await end_of(process) == 0
+        told = processes.reap(process)
+        assert (told >= least) if least else (told == 0)
+
+
 async def test_the_kernel_tells_how_a_stranger_ended_once_its_parent_has_reaped_it(output: BinaryIO) -> None:
     """R27: where the keeper died too, init reaps (Linux 6.15; before that nobody can know)."""
     release = tuple(map(int, os.uname().release.split("-")[0].split(".")[:2]))
@@ -160,6 +171,26 @@ def test_a_machine_without_descriptors_is_a_shortage_and_leaves_no_child() -> No
     assert int(done.stdout) > 0
 
 
+async def test_without_descriptors_a_command_is_a_shortage_and_nobody_is_taken_for_gone(output: BinaryIO) -> None:
+    """R25, R27: a brain that cannot look at a gateway must not take it for dead."""
+    process = spawned(output, "sleep", "60")
+    with without_descriptors(os.getpid()):
+        found = await processes.run(["true"], ENV, "/", timeout_s=20, account=None)
+        assert isinstance(found, NotSpawned)
+        assert found.shortage
+    # One is enough for the pidfd, and not for what is behind it.
+    for left in (0, 1):
+        with without_descriptors(os.getpid(), left), pytest.raises(OSError, match="Too many open files"):
+            processes.pin(process.pid)
+    before = open_descriptors()
+    with without_descriptors(os.getpid()), pytest.raises(OSError, match="Too many open files"):
+        processes.kill_all([process.pid], lambda _: True)
+    assert open_descriptors() == before
+    assert processes.kill_all([process.pid], lambda _: True) == 1
+    assert await end_of(process) == signal.SIGKILL
+    processes.reap(process)
+
+
 async def test_a_mark_is_inherited_whatever_a_descendant_does_to_get_away(output: BinaryIO) -> None:
     """R26: its own session, a parent that has gone, an environment that is empty."""
     getting_away = "(env -i setsid sh -c 'echo $$; exec sleep 60' & ) ; exit 0"
@@ -216,6 +247,40 @@ async def test_a_stopped_process_hears_a_terminate(output: BinaryIO) -> None:
 async def test_a_short_command_gives_its_code_and_both_its_streams() -> None:
     found = await processes.run(["sh", "-c", "echo out; echo err >&2; exit 3"], ENV, "/", timeout_s=20, account=None)
     assert found == Finished(3, "out\nerr\n")
+
+
+async def test_a_command_that_says_too_much_is_heard_to_its_end_and_cut() -> None:
+    """An agent's `exec` may say as much as it likes, for minutes; before, all of it stayed in memory."""
+    script = "head -c 8388608 /dev/zero | tr '\\0' x; exit 3"
+    found = await processes.run(["sh", "-c", script], ENV, "/", timeout_s=60, account=None)
+    assert isinstance(found, Finished)
+    assert (found.code, found.cut) == (3, True)
+    assert found.output == "x" * (1 << 20) + "\n(cut: it said more than 1024 KiB)\n"
+
+
+async def test_what_is_just_short_enough_is_whole() -> None:
+    script = f"head -c {1 << 20} /dev/zero | tr '\\0' x"
+    assert await processes.run(["sh", "-c", script], ENV, "/", timeout_s=60, account=None) == Finished(
+        0, "x" * (1 << 20)
+    )
+
+
+async def test_a_command_that_never_stops_talking_holds_up_nobody() -> None:
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.sleep(0.01)
+            ticks += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        found = await processes.run(["yes"], ENV, "/", timeout_s=1, account=None)
+        tasks.cancel_scope.cancel()
+    assert isinstance(found, Finished)
+    assert (found.code, found.cut) == (None, True)
+    assert ticks > 10
 
 
 async def test_a_command_that_takes_too_long_is_killed_with_its_session() -> None:
