@@ -1,9 +1,11 @@
 """What is to be known of a life right after its end: its status, what stood in its way, and what its config was."""
 
 import os
+from collections.abc import Callable
 
 from supervisor.brain import preflight
-from supervisor.brain.guard import Extra, Guard
+from supervisor.brain.commands import Extra
+from supervisor.brain.guard import Guard
 from supervisor.brain.launchers import Launchers, Place
 from supervisor.brain.lives import Lives, Living
 from supervisor.host.logs.reading import tail
@@ -19,8 +21,17 @@ LAST_WORDS = 30
 class Endings:
     """Looks; at the machine as it is now, and so at once."""
 
-    def __init__(self, place: Place, launchers: Launchers, guard: Guard, lives: Lives, extra: Extra) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - what is asked, each once
+        self,
+        place: Place,
+        launchers: Launchers,
+        guard: Guard,
+        lives: Lives,
+        extra: Extra,
+        written: Callable[[str], int],
+    ) -> None:
         self._logs = place.state_dir / "logs"
+        self._written = written
         self._launchers = launchers
         self._guard = guard
         self._lives = lives
@@ -33,8 +44,8 @@ class Endings:
         path = self._launchers.find(definition)
         identity = self._launchers.identity(definition, path, self._extra(definition)) if path else None
         guarded = Guarded()
+        said = self._last_words(name, living) if code in (exits.OK, exits.CONFIG) else []
         if code == exits.CONFIG:
-            said = tail(self._logs / f"{name}.log", LAST_WORDS)
             guarded = self._guard.refused(definition, said, seen.config_key if seen else None)
         return Exited(
             name,
@@ -45,4 +56,19 @@ class Endings:
             upgraded=seen is not None and identity != seen.launcher,
             config_key=self._guard.key(definition),
             guarded=guarded,
+            heard_term=code == exits.OK and exits.heard_term(said),
         )
+
+    def _last_words(self, name: str, living: Living | None) -> list[str]:
+        """The last lines that this life has printed; where its beginning was not seen, the last of all."""
+        lines = tail(self._logs / f"{name}.log", LAST_WORDS)
+        if living is None or living.said_before is None:
+            return lines
+        left = self._written(name) - living.said_before
+        mine: list[str] = []
+        for line in reversed(lines):
+            left -= len(line.encode()) + 1
+            if left < 0:
+                break
+            mine.append(line)
+        return mine[::-1]

@@ -1,6 +1,6 @@
 """Asks gateways how they are, watches what blocks them, and asks OpenClaw about an exit 0; tells, and touches nothing."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import assert_never
@@ -8,6 +8,7 @@ from typing import assert_never
 import anyio
 
 from supervisor.brain import preflight
+from supervisor.brain.commands import Extra
 from supervisor.brain.guard import Guard
 from supervisor.brain.launchers import Launchers, Short, account_of
 from supervisor.brain.lives import Lives, Living
@@ -21,12 +22,9 @@ from supervisor.policy.events import HandoffAnswered, ObstacleChanged, Probed
 from supervisor.policy.facts import Answer, Obstacle
 
 WATCH_INTERVAL_S = 0.5
-CONSUME_TIMEOUT_S = 30.0
+CONSUME_TIMEOUT_S = 45.0
 # A prober that could not even ask tries again after this long.
 ASK_AGAIN_S = 1.0
-
-Extra = Callable[[Definition], Mapping[str, str]]
-"""What a definition gives its gateway beside what we give it: `env_file` overlaid with `[env]`."""
 
 
 class Eyes:

@@ -7,16 +7,16 @@ but for an operator who waits, never while a gateway starts.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import anyio
 
-from supervisor.brain.launchers import Launchers, Place, account_of
+from supervisor.brain.commands import Commands
+from supervisor.brain.copies import Copies
+from supervisor.brain.launchers import Launchers, Place, owner_of
 from supervisor.host import config_files, processes
 from supervisor.host.snapshots import Snapshots
-from supervisor.openclaw import launch, validation
-from supervisor.openclaw.config import load_config
-from supervisor.openclaw.content import Content
+from supervisor.openclaw import validation
+from supervisor.openclaw.content import Content, parsed_of
 from supervisor.openclaw.validation import Verdict
 from supervisor.policy.definition import Definition
 from supervisor.policy.facts import Cause, Guarded, Obstacle
@@ -28,34 +28,44 @@ SETTLED_S = 1.0
 SETTLES_LOOK_S = 0.1
 SETTLES_LOOKS = 100
 VALIDATE_S = 30.0
+# What could not be told of a content is asked again, so often at most, after a pause.
+ASKED_AGAIN = 3
+ASK_AGAIN_S = 60.0
 
-Extra = Callable[[Definition], Mapping[str, str]]
 Children = Callable[[], Mapping[str, Child]]
 
 
 class Guard:
-    """The configs of all gateways of one brain. `trouble` says why the last copy could not be kept, "" if it could."""
+    """The configs of all gateways of one brain; a copy that a disk refuses is tried again while this looks."""
 
-    def __init__(self, place: Place, launchers: Launchers, extra: Extra) -> None:
-        self._directory = place.state_dir / "snapshots"
+    def __init__(self, place: Place, launchers: Launchers, commands: Commands, *, again_s: float = ASK_AGAIN_S) -> None:
+        self._copies = Copies(place.state_dir / "snapshots")
         self._launchers = launchers
-        self._extra = extra
+        self._commands = commands
+        self._again_s = again_s
         self._looked: dict[str, config_files.Looked] = {}
         self._seen: dict[str, tuple[str, float]] = {}
         self._verdicts: dict[tuple[str, str, str], Verdict] = {}
         self._told: set[tuple[str, str]] = set()
+        # By gateway: the content that nothing could be told of, how often that was so, and when to ask again.
+        self._untold: dict[str, tuple[str, int, float]] = {}
         self._asking = anyio.Lock()
-        self.trouble = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why a copy, or that it is good, cannot be kept at present; "" if all can."""
+        return self._copies.trouble
 
     def store(self, name: str) -> Snapshots:
         """What is kept of one gateway's config."""
-        return Snapshots(self._directory / name)
+        return self._copies.store(name)
 
     def present(self, definition: Definition) -> Content:
         """What is in place now; read again only where a file has changed."""
         looked = self._looked.get(definition.name)
-        if looked is None or looked.path != definition.config_path:
-            looked = self._looked[definition.name] = config_files.Looked(definition.config_path)
+        owner = owner_of(definition)
+        if looked is None or (looked.path, looked.owner) != (definition.config_path, owner):
+            looked = self._looked[definition.name] = config_files.Looked(definition.config_path, owner)
         return looked.look()
 
     def key(self, definition: Definition) -> str:
@@ -116,13 +126,15 @@ class Guard:
         return Obstacle("config", Cause.CONFIG, why, f"clawsup config {definition.name} diff", content.key)
 
     def promote(self, definition: Definition, key: str, *, hot: bool) -> bool:
-        """A gateway was stable on this content: it is good from now on. False where it is no longer there to be kept."""
+        """A gateway was stable on this content: it is good from now on. False where that cannot be kept now."""
         content = self.present(definition)
-        store = self.store(definition.name)
         if content.key == key:
             self._keep(definition, content, ran=not hot)
-        self.trouble = store.promote(key, hot=hot, version=self._launchers.version(definition))
-        return not self.trouble
+        return self._copies.promote(definition.name, key, hot=hot, version=self._launchers.version(definition))
+
+    def give_up(self, definition: Definition, key: str) -> None:
+        """A content that has gone from its place before it could be kept as good is nobody's trouble any more."""
+        self._copies.give_up(definition.name, key)
 
     def status(self, child: Child) -> str:
         """`good`, `pending` or `bad`, as INTERFACE.md §5 has them."""
@@ -131,17 +143,13 @@ class Guard:
         key, life = self.key(child.definition), life_of(child.state)
         if life is not None and key and key == life.config.accepted:
             return "good"
-        if isinstance(child.state, Blocked) and child.state.obstacle.what == "config":
+        # With an instant to try again, it was refused for something else than what is in the file.
+        if isinstance(child.state, Blocked) and child.state.obstacle.what == "config" and child.state.until is None:
             return "bad" if key == child.state.obstacle.key else "pending"
         known = self.store(child.name).find(key)
         if life is None and known is not None and known.ran:
             return "good"
         return "bad" if self._verdict_of(child.definition, key).valid is False or not key else "pending"
-
-    def unfit(self, children: Iterable[Child]) -> tuple[str, ...]:
-        """The living gateways whose present config is known to be invalid."""
-        living = [child for child in children if child.definition is not None and life_of(child.state) is not None]
-        return tuple(child.name for child in living if self.status(child) == "bad")
 
     def is_whole(self, definition: Definition) -> bool:
         """Whether the file is not being written just now: it can be read as a whole, or has not changed for a second."""
@@ -151,21 +159,41 @@ class Guard:
         """Look at every config twice a second, until cancelled; a content that a living gateway has not accepted is told once."""
         while True:
             await anyio.sleep(LOOK_S)
+            self._copies.tend(anyio.current_time())
             for child in list(children().values()):
-                definition, life = child.definition, life_of(child.state)
-                if definition is None or life is None or not self.settled(definition):
-                    continue
-                key = self.key(definition)
-                if not key and not life.config.accepted:
-                    continue
-                if key != life.config.accepted and (child.name, f"pending {key}") not in self._told:
-                    if any(isinstance(each.state, Starting | Repairing) for each in children().values()):
-                        continue
-                    self._told.add((child.name, f"pending {key}"))
-                    verdict = await self._validated(definition, key)
-                    self._keep(definition, self.present(definition))
-                    event = "config_bad" if verdict.valid is False else "config_pending"
-                    note([Line(event, child.name, {"key": key, "why": verdict.why})])
+                is_busy = any(isinstance(each.state, Starting | Repairing) for each in children().values())
+                if not is_busy and (line := await self._news_of(child)) is not None:
+                    note([line])
+
+    async def _news_of(self, child: Child) -> Line | None:
+        """What is to be said of a living gateway's config; None where it is said, or where nothing could be told of it yet."""
+        definition, life = child.definition, life_of(child.state)
+        if definition is None or life is None or not self.settled(definition):
+            return None
+        key = self.key(definition)
+        if (
+            key == life.config.accepted
+            or (child.name, f"pending {key}") in self._told
+            or not self._is_due(child.name, key)
+        ):
+            return None
+        verdict = await self._validated(definition, key)
+        self._keep(definition, self.present(definition))
+        if verdict.valid is None and self._shall_ask_again(child.name, key):
+            return None
+        self._told.add((child.name, f"pending {key}"))
+        event = "config_bad" if verdict.valid is False else "config_pending"
+        return Line(event, child.name, {"key": key, "why": verdict.why})
+
+    def _is_due(self, name: str, key: str) -> bool:
+        untold = self._untold.get(name)
+        return untold is None or untold[0] != key or anyio.current_time() >= untold[2]
+
+    def _shall_ask_again(self, name: str, key: str) -> bool:
+        untold = self._untold.get(name)
+        times = untold[1] + 1 if untold is not None and untold[0] == key else 1
+        self._untold[name] = (key, times, anyio.current_time() + self._again_s)
+        return times <= ASKED_AGAIN
 
     async def asked(self, definition: Definition) -> Verdict:
         """What `config validate` says of the bytes in place now, and what it overlooks."""
@@ -200,17 +228,7 @@ class Guard:
     async def _ask(self, definition: Definition) -> Verdict:
         if not self.key(definition):
             return Verdict(valid=False, why=f"there is no {definition.config_path}")
-        launcher = self._launchers.find(definition)
-        if launcher is None:
-            return Verdict(None, "no launcher")
-        account = account_of(definition)
-        result = await processes.run(
-            launch.openclaw_argv(definition, launcher, validation.VALIDATE),
-            self._launchers.environment(definition, launcher, self._extra(definition), None),
-            definition.state_dir,
-            timeout_s=VALIDATE_S,
-            account=account[1] if account else None,
-        )
+        result = await self._commands.run(definition, validation.VALIDATE, VALIDATE_S)
         if isinstance(result, processes.NotSpawned):
             return Verdict(None, result.reason)
         verdict = validation.verdict(result.code, result.output)
@@ -234,19 +252,4 @@ class Guard:
 
     def _keep(self, definition: Definition, content: Content, *, ran: bool = False, refused: str = "") -> None:
         version = self._launchers.version(definition)
-        self.trouble = self.store(definition.name).keep(content, version=version, ran=ran, refused=refused)
-
-
-def parsed_of(content: Content | None) -> Mapping[str, Any] | None:
-    """What a content says; None where that cannot be known."""
-    if content is None or not content.files:
-        return None
-    files = dict(content.files)
-
-    def read(path: str) -> bytes:
-        if path not in files:
-            raise FileNotFoundError(2, "No such file", path)
-        return files[path]
-
-    found = load_config(content.files[0][0], read)
-    return found if isinstance(found, Mapping) else None
+        self._copies.keep(definition.name, content, version=version, ran=ran, refused=refused)

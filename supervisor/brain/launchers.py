@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from supervisor.host import processes
+from supervisor.host import descriptors, processes
 from supervisor.openclaw import launch
 from supervisor.openclaw.setup import version_in
 from supervisor.policy.definition import Definition
@@ -88,6 +88,9 @@ class Launchers:
         """The launcher's path when `--version` works in the child's environment; known answers cost two stats."""
         command = definition.command[0]
         if definition.user is not None and _user(definition.user) is None:
+            # The C library says the same of a user who is gone and of a machine that cannot look.
+            if short := descriptors.shortage():
+                return Short(short)
             reason = f"{definition.user} is no longer a user of this machine"
             return Obstacle("launcher", Cause.MISSING, reason, "create the user, or name another", reason)
         launcher = self.find(definition)
@@ -132,6 +135,15 @@ def account_of(definition: Definition) -> tuple[launch.Account, processes.Accoun
     )
 
 
+def owner_of(definition: Definition) -> int | None:
+    """The uid whose a gateway's files are; None where that is ours."""
+    if definition.user is None:
+        return None
+    entry = _user(definition.user)
+    uid = entry.pw_uid if entry else _NOBODY
+    return None if uid == os.geteuid() else uid
+
+
 def _user(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)
@@ -148,5 +160,5 @@ def _file_identity(path: str) -> tuple[int, int, int, int]:
 
 
 def _no_launcher(command: str, reason: str, key: str) -> Obstacle:
-    mend = f"install OpenClaw (clawsup up does), or set `command` to where {Path(command).name} is"
+    mend = f"install OpenClaw (clawsup runtime install), or set `command` to where {Path(command).name} is"
     return Obstacle("launcher", Cause.MISSING, reason, mend, f"launcher {key}")

@@ -21,13 +21,22 @@ from supervisor.policy.state import Life
 SWEEP_ROUNDS = 100
 SWEEP_PAUSE_S = 0.01
 SWEEP_LOOKS = 3
+# Where the machine is short of what a look takes, the next one waits so long.
+SWEEP_BLIND_S = 0.5
+# A look waits while more and more are to be looked for, but no more than this many pauses.
+SWEEP_CROWD = 10
+# Who has been killed is gone after this long, unless it hangs in the kernel.
+DYING_S = 1.0
 # While a process turns into another program, its environment cannot be read for a moment.
 EXEC_ROUNDS = 20
 EXEC_PAUSE_S = 0.005
 
 
 class Living:
-    """One gateway process, pinned, and what must be compared at its end; `tls` is None until its config was read."""
+    """One gateway process, pinned, and what must be compared at its end.
+
+    `tls` is None until its config was read, `said_before` what its log had taken in before it, None where that was not seen.
+    """
 
     def __init__(self, life: int, process: processes.Process, definition: Definition, launcher: object) -> None:
         self.life = life
@@ -36,6 +45,8 @@ class Living:
         self.launcher = launcher
         self.tls: bool | None = None
         self.config_key = ""
+        self.said_before: int | None = None
+        self.over = anyio.Event()
 
 
 class Lives:
@@ -62,12 +73,12 @@ class Lives:
         if self._living.get(name) is living:
             del self._living[name]
         self._unburied[name, living.life] = living.process
+        living.over.set()
 
-    def bury(self, name: str, life: int) -> None:
-        """Let go of the process of a life that is over."""
+    def bury(self, name: str, life: int) -> int:
+        """Let go of the process of a life that is over; the most memory it had, 0 where that is not known."""
         process = self._unburied.pop((name, life), None)
-        if process is not None:
-            processes.reap(process)
+        return processes.reap(process) if process is not None else 0
 
     def of(self, name: str, life: int | None = None) -> Living | None:
         """The gateway's present life; with a number, only if it is that one."""
@@ -127,7 +138,10 @@ class Lives:
 
     def is_leftover(self, pid: int) -> bool:
         """Whether a process carries a token or a mark of ours that no present life has."""
-        marks = self._marks_of(pid)
+        try:
+            marks = self._marks_of(pid)
+        except OSError:
+            return False  # it cannot be looked at now, and a stranger is never killed
         return bool(marks) and marks.isdisjoint(self._present())
 
     def gateway_at(self, pid: int) -> str | None:
@@ -137,20 +151,38 @@ class Lives:
     def told(self, pid: int) -> frozenset[str]:
         """The gateways whose signs, token or mark, a process carries; "" stands for one of ours that is no present life's."""
         names = {self._identity.mark(self.token(name, living.life)): name for name, living in self._living.items()}
-        return frozenset(names.get(mark, "") for mark in self._marks_of(pid))
+        try:
+            return frozenset(names.get(mark, "") for mark in self._marks_of(pid))
+        except OSError:
+            return frozenset({""})  # it cannot be looked at now, and any doubt lowers its rights
 
     async def sweep(self, name: str, life: int) -> None:
         """Kill whatever is left of a life, until a look finds nothing."""
         if (leaf := self._leaf(name, life)) is not None:
+            cgroups.end(leaf)
+        if (living := self.of(name, life)) is not None:
+            with anyio.move_on_after(DYING_S):
+                await living.over.wait()
+        if leaf is not None:
             await self._sweep_leaf(leaf)
         doomed = self._identity.mark(self.token(name, life))
         self._doomed[doomed] = (0, 0)
         # Whoever has the lock sweeps for all who wait for it: a hundred gateways that end at once cost one look at a time.
+        pause = SWEEP_PAUSE_S
         async with self._sweeper:
             while doomed in self._doomed:
-                # A successor that is due goes first.
-                await anyio.sleep(SWEEP_PAUSE_S)
-                self._look(self._strike(lambda marks: not marks.isdisjoint(self._doomed)))
+                await self._let_others_go_first(pause)
+                struck = self._strike(lambda marks: not marks.isdisjoint(self._doomed))
+                pause = SWEEP_PAUSE_S if struck is not None else SWEEP_BLIND_S
+                self._look(struck)
+
+    async def _let_others_go_first(self, pause: float) -> None:
+        """Wait a pause for a successor that is due, and for who ends in the same moment: one look serves them all."""
+        for _ in range(SWEEP_CROWD):
+            crowd = len(self._doomed)
+            await anyio.sleep(pause)
+            if len(self._doomed) <= crowd:
+                return
 
     async def sweep_the_rest(self) -> None:
         """Kill whatever of ours belongs to no present life."""
@@ -161,10 +193,11 @@ class Lives:
                     await self._sweep_leaf(leaf)
         looks = 0
         for _ in range(SWEEP_ROUNDS):
-            looks = looks + 1 if self._strike(self._present().isdisjoint) == frozenset() else 0
+            struck = self._strike(self._present().isdisjoint)
+            looks = looks + 1 if struck == frozenset() else 0
             if looks == SWEEP_LOOKS:
                 return
-            await anyio.sleep(SWEEP_PAUSE_S)
+            await anyio.sleep(SWEEP_PAUSE_S if struck is not None else SWEEP_BLIND_S)
 
     async def _sweep_leaf(self, leaf: Path) -> None:
         for _ in range(SWEEP_ROUNDS):

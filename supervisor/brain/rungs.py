@@ -6,11 +6,12 @@ from pathlib import Path
 import anyio
 
 from supervisor.brain.calling import Calling
-from supervisor.brain.guard import Extra, Guard, parsed_of
-from supervisor.brain.launchers import Launchers, account_of
+from supervisor.brain.commands import Commands
+from supervisor.brain.guard import Guard
+from supervisor.brain.launchers import owner_of
 from supervisor.host import config_files, locks, processes, strangers
-from supervisor.openclaw import launch, validation
-from supervisor.openclaw.content import Content
+from supervisor.openclaw import validation
+from supervisor.openclaw.content import Content, parsed_of
 from supervisor.openclaw.diffing import diff
 from supervisor.openclaw.masking import Mask
 from supervisor.policy.actions import RepairStep
@@ -27,10 +28,9 @@ Evidence = Callable[[str, Mapping[str, bytes]], None]
 class Rungs:
     """The rungs of all gateways of one brain."""
 
-    def __init__(self, guard: Guard, launchers: Launchers, extra: Extra, evidence: Evidence, calling: Calling) -> None:
+    def __init__(self, guard: Guard, commands: Commands, evidence: Evidence, calling: Calling) -> None:
         self._guard = guard
-        self._launchers = launchers
-        self._extra = extra
+        self._commands = commands
         self._evidence = evidence
         self._calling = calling
 
@@ -51,14 +51,14 @@ class Rungs:
         try:
             return await self._doctor(step, definition, found)
         except anyio.get_cancelled_exc_class():
-            config_files.replace(found, owner=_owner(definition))
+            config_files.replace(found, owner=owner_of(definition))
             raise
 
     async def _put(self, step: RepairStep, definition: Definition) -> RepairStepped:
         content = self._guard.store(step.name).content(step.to)
         if content is None:
             return self._said(step, definition, "unavailable", "its bytes are no longer there")
-        refused = config_files.replace(content, owner=_owner(definition))
+        refused = config_files.replace(content, owner=owner_of(definition))
         if refused:
             return self._said(step, definition, "unavailable", refused)
         if step.rung == "restore":
@@ -69,22 +69,12 @@ class Rungs:
         return self._said(step, definition, "start", f"{step.to[:8]} is in place again")
 
     async def _doctor(self, step: RepairStep, definition: Definition, found: Content) -> RepairStepped:
-        launcher = self._launchers.find(definition)
-        if launcher is None:
-            return self._said(step, definition, "unavailable", "no launcher")
         taken = locks.take(Path(definition.state_dir))
         if not isinstance(taken, locks.Taken):
             holders = ", ".join(str(strangers.describe(pid)) for pid in getattr(taken, "holders", ()))
             return self._said(step, definition, "unavailable", f"the state dir is in use{holders and ' by '}{holders}")
-        account = account_of(definition)
         try:
-            result = await processes.run(
-                launch.openclaw_argv(definition, launcher, validation.DOCTOR),
-                self._launchers.environment(definition, launcher, self._extra(definition), None),
-                definition.state_dir,
-                timeout_s=DOCTOR_S,
-                account=account[1] if account else None,
-            )
+            result = await self._commands.run(definition, validation.DOCTOR, DOCTOR_S)
         finally:
             locks.release(taken.fd)
         if isinstance(result, processes.NotSpawned):
@@ -98,11 +88,13 @@ class Rungs:
         after = self._guard.present(definition)
         mask = Mask()
         lines = diff(found, after, labels=("before doctor", "after doctor"), mask=mask)
-        output = "\n".join(mask.line(line) for line in result.output.splitlines())
+        output = mask.lines(result.output)
         self._evidence(step.name, {"doctor.diff": "\n".join(lines).encode(), "doctor.txt": output.encode()})
         how = f"exit {result.code}" if result.code is not None else f"not done in {DOCTOR_S:g} s"
         if after.key == found.key:
-            return self._said(step, definition, "useless", f"it changed nothing ({how})")
+            # A brain died, and what is in place is not what was refused: a mend of somebody's, or doctor's own work, until a start tells.
+            outcome: RungOutcome = "useless" if found.key == step.left else "start"
+            return self._said(step, definition, outcome, f"it changed nothing ({how})")
         good = self._guard.knows(definition).good
         before, now = parsed_of(self._guard.store(step.name).content(good) if good else None), parsed_of(after)
         gone = validation.lost(before, now or {}) if before is not None else []
@@ -115,8 +107,3 @@ class Rungs:
 
     def _said(self, step: RepairStep, definition: Definition, outcome: RungOutcome, detail: str) -> RepairStepped:
         return RepairStepped(step.name, step.rung, outcome, detail, self._guard.key(definition))
-
-
-def _owner(definition: Definition) -> int | None:
-    account = account_of(definition)
-    return account[1].uid if account else None

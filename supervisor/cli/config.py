@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from supervisor.cli import errand, inside, words
-from supervisor.errors import ClawsupError, DefinitionsUnusable, NoSuchGateway, UsageError
+from supervisor.cli.logs import readable
+from supervisor.errors import ClawsupError, UsageError
 from supervisor.host import config_files
 from supervisor.host.definitions import read
 from supervisor.host.snapshots import Snapshot, Snapshots, changed_keys
@@ -30,30 +31,26 @@ def main(args: argparse.Namespace) -> int:
     """Carry one of the five out."""
     if args.what == "put" or (args.what == "rollback" and inside.is_inside() and inside.gateway(args)):
         return errand.main(args)
-    definition = definition_of(args.conf_dir, args.name)
+    definition = read(Path(args.conf_dir), home=Path(os.path.expanduser("~"))).named(args.name)
+    if args.what != "show" or args.hash:
+        readable(Path(args.state_dir) / "snapshots")
     store = Snapshots(Path(args.state_dir) / "snapshots" / definition.name)
-    present = config_files.read(definition.config_path)
+    present = config_files.read(definition.config_path, owner=_owner(definition))
     if args.what == "history":
         return _history(args, store, present)
     if args.what == "show":
-        print(Mask().config(_content(store, present, args.hash).text), end="")
-        return 0
+        return _show(args, _content(store, present, args.hash))
     if args.what == "diff":
         return _diff(args, store, present)
     return _rollback(args, definition, store, present)
 
 
-def definition_of(conf_dir: str, name: str) -> Definition:
-    """The definition of that name; the errors of one that is not there or cannot be read."""
-    reading = read(Path(conf_dir), home=Path(os.path.expanduser("~")))
-    found = next((each for each in reading.known if each.name == name), None)
-    if found is not None:
-        return found
-    broken = dict(reading.roster.broken)
-    if name in broken:
-        raise DefinitionsUnusable(f"{name} cannot be read: {broken[name].reason}", mend=broken[name].mend)
-    known = sorted({*(each.name for each in reading.known), *broken})
-    raise NoSuchGateway(f"no gateway is called {name}", mend=f"known: {', '.join(known)}")
+def _show(args: argparse.Namespace, content: Content) -> int:
+    text = Mask().config(content.text)
+    if args.json:
+        text = json.dumps({"schema": 1, "gateway": args.name, "key": content.key, "text": text}, indent=2) + "\n"
+    print(text, end="")
+    return 0
 
 
 def _history(args: argparse.Namespace, store: Snapshots, present: Content) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from supervisor.cli import words
-from supervisor.policy.sentence import sentence
+from supervisor.policy.sentence import PLUMBING, sentence
 
 _MIB = 1024 * 1024
 _EVENTS = 5
@@ -16,7 +16,7 @@ def story(entry: Mapping[str, Any]) -> str:
     head = words.coloured(entry["state"], f"{words.printable(entry['name'])}: {entry['state']}")
     lines = [f"{head} for {words.since(entry['since'], at)}"]
     lines += [f"  {label:<10} {words.printable(value)}" for label, value in _facts(entry, at) if value]
-    if events := entry.get("events"):
+    if events := [event for event in entry.get("events") or () if event.get("event") not in PLUMBING]:
         lines += ["what happened last:", *(f"  {event_line(event)}" for event in events[-_EVENTS:])]
     if log := entry.get("log_tail"):
         lines += [f"what it printed last (more: clawsup logs {entry['name']}):"]
@@ -47,7 +47,7 @@ def _facts(entry: Mapping[str, Any], at: float) -> Iterator[tuple[str, str]]:
 
 def _config(entry: Mapping[str, Any], definition: Mapping[str, Any]) -> str:
     path = definition.get("config_path") or ""
-    return " ".join(filter(None, (path, f"({entry['config']})" if entry.get("config") else "")))
+    return f"{path} ({entry['config']})" if path and entry.get("config") else path
 
 
 def next_step(entry: Mapping[str, Any], at: float) -> str:
@@ -59,6 +59,8 @@ def next_step(entry: Mapping[str, Any], at: float) -> str:
     match entry["state"]:
         case "ready":
             return ""
+        case "blocked" if "clawsup reload" in (entry.get("mend") or ""):
+            return "starts once that is mended, with: clawsup reload"
         case "blocked":
             return f"starts by itself once that is mended{f' ({retry} at the latest)' if retry else ''}"
         case "backoff" | "failed":

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from supervisor.host.logs.reading import tail
 _SAID, _LONGEST = 4, 200  # last lines, and their characters: all of it is to be read at one glance
 _TOGETHER_S = 30.0  # an incident is written right after the exit that it is about
 _BACK = 2000  # events looked through where no supervisor tells
+_COMMAND = re.compile(r"clawsup [^,;:()]+")
 
 _CAUSES = {
     "asked": "it was stopped as asked",
@@ -36,7 +38,7 @@ _CAUSES = {
 
 
 def main(args: argparse.Namespace) -> int:
-    """Tell it in at most ten lines."""
+    """Tell it in at most ten lines, the last of which ends with the one next command."""
     try:
         path = f"/v1/gateways/{quote(args.name, safe='')}"
         entry = checked(*request(socket_path(args.state_dir), "GET", path))
@@ -47,7 +49,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         entry = {**entry, "incident": incident}
         keys = ("incident", "name", "state", "reason", "mend", "last_exit", "since", "next_retry_at", "log_tail")
-        print(json.dumps({"schema": 1, **{key: entry.get(key) for key in keys}, "next": _next(entry)}, indent=2))
+        following = _next(entry, incident or {})
+        print(json.dumps({"schema": 1, **{key: entry.get(key) for key in keys}, "next": following}, indent=2))
     else:
         if incident is not None:
             said = (incidents.evidence(incident["id"], "log.txt") or b"").decode(errors="replace").splitlines()
@@ -76,7 +79,8 @@ def _told(entry: Mapping[str, Any], incident: Mapping[str, Any] | None) -> list[
         cause = _CAUSES.get(str(ended.get("cause")), "")
         when = words.since(ended.get("at"), at)
         lines.append(f"  last exit  {words.ending(ended)}, {when} ago{f': {cause}' if cause else ''}")
-    if not ended and not entry.get("reason"):
+    lines += [f"  warning    {words.printable(text)}" for text in entry.get("warnings") or ()]
+    if not ended and not entry.get("reason") and not entry.get("warnings"):
         lines.append("  nothing went wrong that is still remembered")
     repaired = _repaired(incident or {})
     lines += [f"  {label:<10} {words.printable(text)[:_LONGEST]}" for label, text in repaired]
@@ -86,10 +90,8 @@ def _told(entry: Mapping[str, Any], incident: Mapping[str, Any] | None) -> list[
         lines += [f"    {words.printable(line)[:_LONGEST]}" for line in said]
     if entry.get("mend"):
         lines.append(f"  mend       {words.printable(entry['mend'])}")
-    if repaired and str((incident or {}).get("ended")).startswith("mended"):
-        lines.append(f"  next       see what was refused: clawsup config {entry['name']} diff")
-    elif following := _next(entry):
-        lines.append(f"  next       {following}")
+    if ended or incident or entry.get("reason"):
+        lines.append(f"  next       {words.printable(_next(entry, incident or {}))}")
     return lines
 
 
@@ -100,10 +102,29 @@ def _repaired(incident: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(label, text) for label, text in facts if text and tried]
 
 
-def _next(entry: Mapping[str, Any]) -> str:
+def _next(entry: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
+    """What comes by itself, and last the one command that leads on."""
     if entry["state"] == "unsupervised":
-        return "nothing by itself, as no supervisor runs here: clawsup up, or systemctl start openclaw-supervisor"
-    return next_step(entry, words.now())
+        return "nothing by itself, as no supervisor runs here: clawsup up"
+    if str(incident.get("ended")).startswith("mended"):
+        return f"see what was refused: clawsup config {entry['name']} diff"
+    by_itself = next_step(entry, words.now())
+    if "clawsup" in by_itself:
+        return by_itself
+    return f"{by_itself}{'; ' if by_itself else ''}more: {_command(entry, incident)}"
+
+
+def _command(entry: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
+    """What the mend names, if that changes something; else what shows most of what went wrong."""
+    named: list[str] = [found.strip() for found in _COMMAND.findall(str(entry.get("mend") or ""))]
+    if changing := [each for each in named if not each.startswith("clawsup logs")]:
+        return changing[-1]
+    if incident.get("cause") == "config" and (incident.get("config") or {}).get("good"):
+        return f"clawsup config {entry['name']} diff"
+    if incident:
+        return f"clawsup incidents show {incident['id']}"
+    # What never ran has printed nothing.
+    return f"clawsup {'logs' if entry.get('last_exit') else 'status'} {entry['name']}"
 
 
 def _from_files(args: argparse.Namespace) -> dict[str, Any]:

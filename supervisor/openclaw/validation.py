@@ -78,8 +78,10 @@ def other_refusal(lines: Iterable[str]) -> str:
 
 def refusal(line: str) -> Refusal:
     """What such a line is about; "" if it is no such line."""
-    found: Refusal = ""
-    return next((about for sign, about in _OTHER_REFUSALS.items() if sign in line), found)
+    for sign, about in _OTHER_REFUSALS.items():
+        if sign in line:
+            return about
+    return ""
 
 
 def lost(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

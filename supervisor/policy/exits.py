@@ -9,6 +9,7 @@ from supervisor.policy.actions import Action, Incident, Sweep, Watch
 from supervisor.policy.definition import Restart
 from supervisor.policy.events import Exited
 from supervisor.policy.facts import Cause, Obstacle
+from supervisor.policy.sentence import ending
 from supervisor.policy.state import (
     Backoff,
     Blocked,
@@ -113,13 +114,6 @@ def when_allowed(child: Child, now: float) -> State:
     return Queued(now) if allowed <= now else Backoff(allowed, _burst_text(rule))
 
 
-def said(event: Exited) -> str:
-    """The exit status as a phrase."""
-    if event.signal is not None:
-        return f"killed by signal {event.signal}"
-    return "exit status unknown" if event.code is None else f"exit {event.code}"
-
-
 def contested(child: Child, now: float) -> Blocked:
     """Somebody else keeps stopping it: fighting back would be a restart storm."""
     rule = restart_rule(child)
@@ -127,7 +121,7 @@ def contested(child: Child, now: float) -> Blocked:
         what="contested",
         cause=Cause.CONTESTED,
         reason=f"{CONTEST_TERMS} SIGTERMs in five minutes that did not come from this supervisor",
-        mend="find what else manages this gateway (systemctl, pm2, crontab) and disable it, then: clawsup start",
+        mend=f"find what else manages this gateway (systemctl, pm2, crontab) and disable it, then: clawsup start {child.name}",
         key="contested",
     )
     return Blocked(obstacle, until=max(now + rule.cap, backoff.burst_over(child.boots, now, rule)))
@@ -204,7 +198,7 @@ def _blocked(child: Child, obstacle: Obstacle) -> tuple[Child, State, tuple[Acti
 def _why(child: Child, cause: Cause, event: Exited) -> str:
     if cause in (Cause.HUNG, Cause.PARKED) and isinstance(child.state, Hung):
         return child.state.why
-    return said(event)
+    return ending(event.code, event.signal)
 
 
 def _config_obstacle(child: Child, event: Exited) -> Obstacle:

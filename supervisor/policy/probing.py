@@ -36,6 +36,8 @@ DEGRADED_PROBE_S = 2.0
 DEGRADED_FRESH_S = 60.0
 # `restart-handoff consume` believes a row for 60 s.
 HANDOFF_VALID_S = 60.0
+# Beside a start it takes CPU away, so it waits for the end of that; but from here on no longer, or a slow start outlasts the row.
+HANDOFF_LATEST_S = 20.0
 # A started gateway that takes no connection for so long is parked: with the probe before, that is found within a minute.
 PARKED_S = 45.0
 PARKED_PROBE_S = 15.0
@@ -89,7 +91,9 @@ def promoted(child: Child, event: ConfigPromoted) -> Step:
     child = repair.forgiven(child)
     if not isinstance(state, Ready | Degraded) or state.life.number != event.life:
         return child, ()
-    life = replace(state.life, config=replace(state.life.config, accepted=event.key))
+    runs = state.life.config
+    runs = replace(runs, accepted=event.key, promoted=runs.promoted or runs.candidate == event.key)
+    life = replace(state.life, config=runs)
     return replace(child, state=replace(state, life=life)), ()
 
 
@@ -110,7 +114,10 @@ def _asked_starting(child: Child, state: Starting, event: Probed, now: float) ->
         detail=answer.detail,
     )
     pause = min(START_PROBE_MAX_S, max(START_PROBE_MIN_S, (now - state.life.begun) / 5))
-    return replace(child, state=state), (Probe(child.name, state.life.number, "start", now + pause),)
+    child, again = replace(child, state=state), (Probe(child.name, state.life.number, "start", now + pause),)
+    if child.handoff is None or now - child.handoff.at < HANDOFF_LATEST_S:
+        return child, again
+    return _consume(child, state.life, again, now)
 
 
 def _asked_started(child: Child, state: Ready | Degraded, answer: Answer, now: float) -> Step:
@@ -150,10 +157,10 @@ def _timed(child: Child, key: str, now: float) -> Step:
     stable = isinstance(state, Ready) and now - max(runs.since, state.since) >= restart_rule(child).stable
     promote: tuple[Action, ...] = ()
     if stable and not runs.promoted:
-        runs = replace(runs, promoted=True)
+        # Asked for again until it is done: a disk may be full, and a brain may die in the middle of it.
         promote = (Promote(child.name, state.life.number, key, "booted" if key == runs.booted else "hot"),)
     if runs == state.life.config:
-        return child, ()
+        return child, promote
     return replace(child, state=replace(state, life=replace(state.life, config=runs))), promote
 
 
@@ -195,7 +202,7 @@ def _forget_handoff(child: Child, life: Life, now: float) -> Child:
 
 
 def _consume(child: Child, life: Life, actions: tuple[Action, ...], now: float) -> Step:
-    """The successor of an exit 0 is started: now, and only once, OpenClaw is asked whether it was a handoff."""
+    """The successor of an exit 0 is started, or long at it: now, and only once, OpenClaw is asked whether it was a handoff."""
     handoff = child.handoff
     if handoff is None or handoff.asked or handoff.life >= life.number:
         return child, actions

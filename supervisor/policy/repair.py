@@ -87,20 +87,24 @@ def lacking(child: Child, obstacle: Obstacle, guarded: Guarded, now: float) -> S
 
 
 def asked(child: Child, key: str, guarded: Guarded, now: float) -> Step:
-    """By hand: what has been tried before may be tried again, on whatever is in place, but never beside a living gateway."""
+    """By hand: what has been tried before may be tried again, on whatever is in place, but never beside a living gateway.
+
+    What is blocked by anything but its config stays so: the ladder would not mend that, and nobody would wait for it any more.
+    """
     if (
         child.closing
         or life_of(child.state) is not None
         or isinstance(child.state, Repairing)
         or child.definition is None
+        or (isinstance(child.state, Blocked) and child.state.obstacle.what != "config")
     ):
         return child, ()
     unwatch = (Unwatch(child.name),) if isinstance(child.state, Blocked) else ()
     obstacle = Obstacle(
         "config",
         Cause.CONFIG,
-        f"the ladder, climbed by hand, did not mend {child.definition.config_path}",
-        f"clawsup why {child.name}",
+        f"no step of the repair ladder mended {child.definition.config_path}",
+        f"correct that file, or try it as it is: clawsup start {child.name}",
         key,
     )
     repair = Repair(key, now, obstacle, left=key, good=guarded.good, booted=guarded.booted)

@@ -16,7 +16,7 @@ class RunsOn:
     """The contents of its config that a life has to do with, by their keys; "" where not known.
 
     `booted` is what it started on, `accepted` that or what it was reloaded into and stable on since; `candidate` is the present
-    one, seen since `since`, and `promoted` says that it has been asked to be kept as good.
+    one, seen since `since`, and `promoted` says that it is kept as good.
     """
 
     booted: str = ""

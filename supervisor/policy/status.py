@@ -146,7 +146,10 @@ def _retry(child: Child) -> float | None:
 
 def _mend(child: Child) -> str | None:
     obstacle: Obstacle | None = child.state.obstacle if isinstance(child.state, Blocked) else child.broken
-    return obstacle.mend if obstacle is not None else None
+    if obstacle is None:
+        return None
+    # Nobody watches definitions: they are read when that is asked for.
+    return f"{obstacle.mend}; then: clawsup reload" if obstacle.what == "definition" else obstacle.mend
 
 
 def _warnings(child: Child) -> list[str]:
@@ -156,6 +159,6 @@ def _warnings(child: Child) -> list[str]:
     if child.pending is not None:
         found.append("its definition changed; the change applies from the next start")
     if child.orphaned:
-        runs_on = "; it runs on until it is stopped" if life_of(child.state) is not None else ""
+        runs_on = f"; it runs on until: clawsup stop {child.name}" if life_of(child.state) is not None else ""
         found.append(f"its definition is gone{runs_on}")
     return found

@@ -148,5 +148,5 @@ async def test_an_adopted_life_is_watched_and_its_output_moved_from_the_first_mo
             assert second.adopt("main", made.definition, recorded, 1) == Adopted(
                 "main", 1, spawned.pid, spawned.start_ticks
             )
-            assert list(second.logs) == ["main"]
+            assert list(second.outputs.logs) == ["main"]
             tasks.cancel_scope.cancel()

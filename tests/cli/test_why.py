@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.host.incidents import Incidents
 from supervisor.host.journal import Journal
 from tests.cli.typed import clawsup
 from tests.control.in_memory import Fleet, entry, supervisor
@@ -34,6 +35,42 @@ def test_every_cause_is_said_in_words(short_dir: Path, cause: str) -> None:
     with supervisor(Fleet({"main": fallen}), short_dir):
         shown = clawsup(short_dir, "why", "main").stdout
     assert "ago: " in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "mend", "command"),
+    [
+        ("backoff", None, "clawsup start main"),
+        ("failed", None, "clawsup start main"),
+        ("ready", None, "clawsup incidents show {id}"),
+        ("degraded", None, "clawsup incidents show {id}"),
+        ("hung", None, "clawsup incidents show {id}"),
+        ("blocked", "stop that one", "clawsup incidents show {id}"),
+        ("blocked", "put it back, then: clawsup start main", "clawsup start main"),
+        ("blocked", "see clawsup logs main", "clawsup incidents show {id}"),
+    ],
+)
+def test_the_last_line_ends_with_the_one_next_command(
+    short_dir: Path, state: str, mend: str | None, command: str
+) -> None:
+    exits = EXIT | {"at": "2020-01-01T00:00:00Z", "cause": "crash", "code": 1}
+    ident = Incidents(short_dir / "incidents").open("main", {"cause": "crash", "tried": [{"rung": "x"}]}, {})
+    fallen = entry("main", state, reason="it fell", mend=mend, last_exit=exits)
+    with supervisor(Fleet({"main": fallen}, more=TAIL), short_dir):
+        lines = clawsup(short_dir, "why", "main").stdout.splitlines()
+    assert len(lines) <= 10
+    assert lines[-1].startswith("  next")
+    assert lines[-1].endswith(f": {command.format(id=ident)}")
+    assert lines[-1].count("clawsup") == 1
+
+
+def test_a_refused_config_leads_to_its_difference_from_the_good_one(short_dir: Path) -> None:
+    account = {"cause": "config", "config": {"path": "x", "key": "k", "good": "g"}}
+    Incidents(short_dir / "incidents").open("main", account, {})
+    refused = entry("main", "blocked", mend="see clawsup logs main, then edit the file", last_exit=EXIT)
+    with supervisor(Fleet({"main": refused}), short_dir):
+        lines = clawsup(short_dir, "why", "main").stdout.splitlines()
+    assert lines[-1] == "  next       starts by itself once that is mended; more: clawsup config main diff"
 
 
 def test_a_gateway_with_nothing_behind_it_says_so(short_dir: Path) -> None:

@@ -1,12 +1,13 @@
 """What happens when a gateway fails: crashes, loops, hangs, deafness, handoffs (the fake OpenClaw)."""
 
 import signal
+import sys
 from datetime import UTC, datetime
 from functools import partial
 
 from tests.e2e.conftest import Supervise
 from tests.e2e.supervised import gone
-from tests.e2e.world import World, kill
+from tests.e2e.world import FAKE, World, kill
 
 
 def test_a_killed_main_is_ready_again_and_the_rescue_is_not_touched(world: World, supervise: Supervise) -> None:
@@ -166,3 +167,53 @@ def test_restart_gives_a_new_life_without_penalty(world: World, supervise: Super
     assert seen["pid"] != pid
     assert seen["last_exit"]["cause"] == "asked"
     assert len(main.lives()) == 5
+
+
+def test_three_sigterms_of_somebody_else_are_a_contest(world: World, supervise: Supervise) -> None:
+    """DESIGN.md §3: OpenClaw exits 0 for them, as for a restart of its own; fighting back would be a restart storm."""
+    main = world.define("main", sections={"restart": {"delay": 0.1, "burst": 0}})
+    supervisor = supervise()
+    for restarts in range(3):
+        kill(supervisor.wait_state("main", "ready", restarts=restarts)["pid"], signal.SIGTERM)
+    seen = supervisor.wait_state("main", "blocked")
+    assert (seen["last_exit"]["code"], seen["last_exit"]["cause"]) == (0, "contested")
+    assert "did not come from this supervisor" in seen["reason"]
+    assert len(main.lives()) == 3
+    assert supervisor.cli("start", "main").returncode == 0
+
+
+def test_handoffs_between_two_sigterms_are_no_contest(world: World, supervise: Supervise) -> None:
+    main = world.define("main", sections={"restart": {"delay": 0.1, "burst": 0}})
+    supervisor = supervise()
+    for restarts, ends in enumerate(("restart", "term", "restart", "restart")):
+        pid = supervisor.wait_state("main", "ready", restarts=restarts)["pid"]
+        if ends == "term":
+            kill(pid, signal.SIGTERM)
+        else:
+            main.tell("restart")
+    supervisor.wait_state("main", "ready", restarts=4)
+    assert "contested" not in [event["cause"] for event in supervisor.named("exited")]
+
+
+def test_an_exit_1_after_its_files_were_replaced_is_an_upgrade_without_penalty(
+    world: World, supervise: Supervise
+) -> None:
+    """OpenClaw sees that its installation was replaced under it, and leaves; the same exit without that is a crash."""
+    launcher = world.root / "openclaw"
+    script = f'#!/bin/sh\nexec {sys.executable} -I {FAKE} "$@"\n'
+    launcher.write_text(script)
+    launcher.chmod(0o755)
+    main = world.define("main", sections={"restart": {"delay": 600}}, command=[str(launcher)])
+    supervisor = supervise()
+    for restarts in (1, 2):
+        supervisor.wait_state("main", "ready", restarts=restarts - 1)
+        newer = launcher.with_suffix(".new")
+        newer.write_text(f"{script}# {restarts}\n")
+        newer.chmod(0o755)
+        newer.rename(launcher)
+        main.tell("exit-1")
+        seen = supervisor.wait_state("main", "ready", restarts=restarts)
+        assert (seen["last_exit"]["code"], seen["last_exit"]["cause"]) == (1, "upgraded")
+    assert list(supervisor.state_dir.glob("incidents/*")) == []
+    main.tell("exit-1")
+    assert supervisor.wait_state("main", "backoff")["last_exit"]["cause"] == "crash"

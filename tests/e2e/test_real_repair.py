@@ -1,10 +1,11 @@
-"""The seven damages of a config, each from healthy and stable to ready again, on one gateway of the real OpenClaw (issue 7).
+"""The seven damages of a config, each from healthy and stable to ready again, and a restart that a damage parks, on the real OpenClaw (issue 7).
 
 What each repair lost of the user's settings, and how long it took, stands in the test's output (`pytest -s`, or on failure).
 """
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -64,6 +65,15 @@ def supervisor(openclaw: real_openclaw.RealOpenClaw, ports: Ports) -> Iterator[S
     world = World(root, ports)
     gateway = world.define("main", sections=SECTIONS, command=[str(openclaw.launcher)], role="main")
     real_openclaw.write_config(gateway.config, gateway.port)
+    parked = world.define(
+        "inside",
+        # A restart within the process closes its port for seconds, on a busy machine for many: only 45 s are parked.
+        sections=SECTIONS | {"probe": {"interval": 1, "timeout": 10, "failures": 60}},
+        command=[str(openclaw.launcher)],
+        enabled=False,
+        env={"OPENCLAW_NO_RESPAWN": "1"},
+    )
+    real_openclaw.write_config(parked.config, parked.port)
     running = Supervisor(world).start()
     yield running
     running.stop()
@@ -84,16 +94,16 @@ def cold_start_s(supervisor: Supervisor) -> float:
     return after_sigkill(supervisor)
 
 
-def stable(supervisor: Supervisor) -> None:
-    """Wait until main is ready on a config that has been kept as good."""
+def stable(supervisor: Supervisor, name: str = "main") -> None:
+    """Wait until a gateway is ready on a config that has been kept as good."""
 
     def good() -> bool:
-        entry = supervisor.gateway("main")
-        key = json.loads(supervisor.cli("config", "main", "history", "--json").stdout)
+        entry = supervisor.gateway(name)
+        key = json.loads(supervisor.cli("config", name, "history", "--json").stdout)
         kept = [each for each in key["snapshots"] if each["present"] and each["good"]]
         return bool(entry.get("state") == "ready" and entry["config"] == "good" and kept)
 
-    supervisor.wait_for(good, "main is stable on a good config", READY_S)
+    supervisor.wait_for(good, f"{name} is stable on a good config", READY_S)
 
 
 def after_sigkill(supervisor: Supervisor) -> float:
@@ -134,3 +144,38 @@ def test_a_damaged_config_is_ready_again_with_nothing_lost(
     if damaged:
         kept = (supervisor.state_dir / "snapshots" / "main" / "blobs").iterdir()
         assert damaged in [blob.read_bytes() for blob in kept], "the edit itself is lost"
+
+
+def test_a_restart_within_the_process_that_a_bad_config_parks_is_found_replaced_and_mended(
+    supervisor: Supervisor,
+) -> None:
+    """R27: with OPENCLAW_NO_RESPAWN it "will stay alive", without a listener and for ever; found within 60 s."""
+    assert supervisor.cli("stop", "main", timeout_s=READY_S).returncode == 0
+    assert supervisor.cli("start", "inside", timeout_s=READY_S).returncode == 0
+    stable(supervisor, "inside")
+    gateway = supervisor.world.gateways["inside"]
+    good = gateway.config.read_bytes()
+    DAMAGES["wrong type"](json.loads(good), gateway)
+    pid = supervisor.gateway("inside")["pid"]
+    begun = time.monotonic()
+    kill(pid, signal.SIGUSR2)
+
+    def found() -> list[dict[str, Any]]:
+        return [event for event in supervisor.events("inside") if event["event"] == "hung"]
+
+    (hung,) = supervisor.wait_for(found, "it is found to be parked", READY_S)
+    found_s = time.monotonic() - begun
+    entry = supervisor.wait_state("inside", "ready", deadline_s=READY_S, restarts=2)
+    sys.stdout.write(f"parked: found after {found_s:.1f} s, ready again after {time.monotonic() - begun:.1f} s\n")
+    assert found_s < 60, "from the signal on; its port is closed a moment later"
+    assert "Process will stay alive" in supervisor.log("inside")
+    assert hung["cause"] == "parked"
+    assert entry["pid"] != pid
+    assert gateway.config.read_bytes() == good
+    causes = [event["cause"] for event in supervisor.events("inside") if event["event"] == "exited"]
+    assert causes == ["parked", "config"]
+    kept = [json.loads(path.read_text()) for path in supervisor.state_dir.glob("incidents/*-inside/incident.json")]
+    assert sorted(account["cause"] for account in kept) == ["config", "parked"]
+    (evidence,) = list(supervisor.state_dir.glob("incidents/*-inside/process.txt"))
+    assert f"Pid:\t{pid}" in evidence.read_text()
+    assert all(account["memory_peak_bytes"] > 200e6 for account in kept if account["cause"] == "parked")

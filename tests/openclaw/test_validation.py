@@ -64,7 +64,9 @@ def test_a_mend_that_drops_or_changes_a_setting_lost_it() -> None:
 
 def test_a_state_of_a_newer_openclaw_says_nothing_about_a_config() -> None:
     """`config validate` calls it invalid then, with an error in place of issues."""
-    newer = "This OpenClaw build cannot open your existing data.\nOpenClaw state database /x uses newer schema version 19."
+    newer = (
+        "This OpenClaw build cannot open your existing data.\nOpenClaw state database /x uses newer schema version 19."
+    )
     found = verdict(1, json.dumps({"ok": False, "error": {"type": "cli_error", "message": newer}, "valid": False}))
     assert found.valid is None
     assert "newer schema version 19" in found.why

@@ -103,6 +103,23 @@ def test_a_handoff_is_asked_about_once_and_only_within_its_60_seconds() -> None:
     assert only(ConsumeHandoff, story.probed(STARTED)) == []
 
 
+def test_a_slow_start_does_not_outlast_the_row() -> None:
+    """It is asked about beside the start then, and still only once."""
+    story = running()
+    story.exits(0)
+    story.spawned()
+    story.wait(19)
+    assert only(ConsumeHandoff, story.probed(NOT_YET)) == []
+    story.wait(1)
+    assert only(ConsumeHandoff, story.probed(NOT_YET)) == [ConsumeHandoff("main", 1, 301)]
+    story.wait(1)
+    assert only(ConsumeHandoff, story.probed(NOT_YET)) == []
+    assert only(ConsumeHandoff, story.probed(STARTED)) == []
+
+    story.tell(HandoffAnswered("main", 1, accepted=True))
+    assert (story.child().score, story.child().handoff) == (0, None)
+
+
 def test_an_answer_about_another_handoff_is_old_news() -> None:
     story = running()
     handed_off(story)

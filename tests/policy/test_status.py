@@ -91,7 +91,12 @@ def test_the_last_exit_is_told() -> None:
 def test_a_definition_that_cannot_be_read_has_no_port_and_no_role() -> None:
     seen = shown(child(STATES["blocked-definition"], definition=None))
 
-    assert (seen["port"], seen["role"], seen["reason"], seen["mend"]) == (None, None, BROKEN.reason, BROKEN.mend)
+    assert (seen["port"], seen["role"], seen["reason"], seen["mend"]) == (
+        None,
+        None,
+        BROKEN.reason,
+        f"{BROKEN.mend}; then: clawsup reload",
+    )
 
 
 def test_a_running_gateway_warns_of_what_stands_around_it() -> None:
