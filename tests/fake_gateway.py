@@ -58,9 +58,10 @@ class Gateway:
         self.drained_at = NEVER
         self.next_line_at = self.next_drip_at = self.born
         self.stuck = self.announced = False
+        self.shadow = -1
         self.config_seen = self.restart_relevant()
         self.selector = selectors.DefaultSelector()
-        self.http = Http(self.selector, self.page)
+        self.http = Http(self.selector, self.page, self.hook)
 
     @property
     def started_at(self) -> float:
@@ -70,13 +71,15 @@ class Gateway:
     def say(self, text: str) -> None:
         """Print a numbered line; a reader that has gone ends the process with 0, a full disk with 1, as Node does."""
         self.lines += 1
-        line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} [gateway] {os.getpid()}#{self.lines} {text}\n"
+        line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} [gateway] {os.getpid()}#{self.lines} {text}\n".encode()
         try:
-            os.write(1, line.encode())
+            os.write(1, line)
         except BrokenPipeError:
             os._exit(0)
         except OSError:
             os._exit(1)
+        if self.shadow >= 0:
+            os.write(self.shadow, line)
 
     def die(self, code: int, text: str) -> NoReturn:
         """Print a last line and exit."""
@@ -119,6 +122,8 @@ class Gateway:
     def record(self) -> None:
         """Write down how this life was started."""
         os.makedirs(self.place.fake_dir, exist_ok=True)
+        if os.environ.get("FAKE_SHADOW"):
+            self.shadow = os.open(f"{self.place.fake_dir}/shadow", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         life = {
             "pid": os.getpid(),
             "ppid": os.getppid(),
@@ -284,3 +289,16 @@ class Gateway:
                 return 200, {"pid": os.getpid(), "lines": self.lines}
             case _:
                 return 404, {"error": "not found"}
+
+    def hook(self, path: str, token: str, sent: bytes) -> Page | None:
+        """The hook for agents, if the config opens one: the token first, then the message, which runs the script `agent`."""
+        hooks = read_config(self.place.config_path)[0].get("hooks", {})
+        if not hooks.get("enabled") or path != f"{hooks['path']}/agent":
+            return None
+        if token != os.path.expandvars(hooks["token"]):
+            return 401, {"error": "Unauthorized"}
+        if not json.loads(sent).get("message"):
+            return 400, {"ok": False, "error": "message required"}
+        if self.told("agent"):
+            os.rename(f"{self.place.fake_dir}/agent", f"{self.place.fake_dir}/shell")
+        return 200, {"ok": True, "runId": "1"}

@@ -6,14 +6,19 @@ import socket
 from collections.abc import Callable
 
 Page = tuple[int, dict[str, object]]
+Hook = Callable[[str, str, bytes], Page | None]
 
 
 class Http:
-    """Listeners and connections on a shared selector, whose keys carry what to call; `page` gives status and body of a path."""
+    """Listeners and connections on a shared selector, whose keys carry what to call; `page` gives status and body of a path.
 
-    def __init__(self, selector: selectors.BaseSelector, page: Callable[[str], Page]) -> None:
+    `hook` does so for a POST, by path, bearer token and body; None where it is for no hook.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, page: Callable[[str], Page], hook: Hook) -> None:
         self.selector = selector
         self.page = page
+        self.hook = hook
         self.listeners: list[socket.socket] = []
         self.holds: list[socket.socket] = []
 
@@ -58,14 +63,17 @@ class Http:
         keep = bool(data)
         while keep and b"\r\n\r\n" in heard:
             head, _, rest = bytes(heard).partition(b"\r\n\r\n")
-            heard[:] = rest
-            keep = self.answer(peer, head.decode("latin-1"))
+            length = int(header(head.decode("latin-1"), "content-length") or 0)
+            if len(rest) < length:
+                break
+            heard[:] = rest[length:]
+            keep = self.answer(peer, head.decode("latin-1"), rest[:length])
         if not keep:
             self.selector.unregister(peer)
             if peer not in self.holds:
                 peer.close()
 
-    def answer(self, peer: socket.socket, head: str) -> bool:
+    def answer(self, peer: socket.socket, head: str, sent: bytes) -> bool:
         """Answer one request; False when the connection is to be read no more."""
         headers = head.lower().split("\r\n")[1:]
         method, _, rest = head.partition(" ")
@@ -76,7 +84,8 @@ class Http:
             return False
         status, body = self.page(path)
         if method not in {"GET", "HEAD"}:
-            status, body = 405, {"error": "method not allowed"}
+            token = header(head, "authorization").removeprefix("Bearer ")
+            status, body = self.hook(path, token, sent) or (405, {"error": "method not allowed"})
         if any(header.startswith("x-forwarded-for:") for header in headers):
             status, body = 403, {"error": "proxy_attribution_required"}
         text = json.dumps(body).encode()
@@ -86,6 +95,12 @@ class Http:
     def drip(self) -> None:
         """Send one byte to everyone who holds on."""
         self.holds = [hold for hold in self.holds if send(hold, b".")]
+
+
+def header(head: str, name: str) -> str:
+    """A header's value; "" where there is none."""
+    lines = (line.partition(":") for line in head.split("\r\n")[1:])
+    return next((value.strip() for key, _, value in lines if key.lower() == name), "")
 
 
 def send(peer: socket.socket, data: bytes) -> bool:

@@ -21,11 +21,12 @@ Knobs in the environment (a definition's `[env]`), durations in seconds:
     FAKE_VERSION_EXIT 0      exit code of --version            FAKE_VERSION_S 0       how long --version takes
     FAKE_DOCTOR_S 0          how long doctor takes
     FAKE_CONSUME_S 0         how long consume takes            FAKE_RESTART_WAIT_S 60 patience of `gateway restart`
+    FAKE_SHADOW 1            each line that was printed is then appended to STATE/fake/shadow too
 
 Knobs at run time (files in STATE/fake/): `hang` answers nothing and hears no signal while it exists · `notready` /readyz 503 ·
 `park` alive without a listener while it exists · `exit-N` exits with N now, once · `restart` as SIGUSR2, once · `boot-exit-N` every
-start exits with N while it exists · `shell` a script that the gateway runs as its child, once · `agent` the same, at `openclaw agent`;
-it ends the turn by making `agent.done` · `refuse` words that make any config invalid that has them.
+start exits with N while it exists · `shell` a script that the gateway runs as its child, once · `agent` the same, at `openclaw agent`
+or through its hook; it ends the turn by making `agent.done` · `refuse` words that make any config invalid that has them.
 """
 
 import json

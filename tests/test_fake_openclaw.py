@@ -192,11 +192,13 @@ def test_files_command_a_running_one(fake: Installed) -> None:
 
 
 def test_lines_are_numbered_without_a_gap(fake: Installed) -> None:
-    process = fake.ready_gateway(FAKE_CHATTER="200")
+    process = fake.ready_gateway(FAKE_CHATTER="200", FAKE_SHADOW="1")
     wait_for(lambda: fake.get("/fake")[1]["lines"] > 50)
     process.send_signal(signal.SIGTERM)
-    lines = process.communicate(timeout=DEADLINE_S)[0].splitlines()
+    output = process.communicate(timeout=DEADLINE_S)[0]
+    lines = output.splitlines()
     assert [line.split()[2] for line in lines] == [f"{process.pid}#{number}" for number in range(1, len(lines) + 1)]
+    assert (fake.fake_dir / "shadow").read_text() == output
 
 
 def test_a_held_connection_drips_on(fake: Installed) -> None:

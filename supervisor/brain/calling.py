@@ -11,11 +11,13 @@ from typing import TypeAlias
 
 import anyio
 
-from supervisor.brain.guard import Extra, Guard, parsed_of
-from supervisor.brain.launchers import Launchers, account_of
+from supervisor.brain.commands import Extra
+from supervisor.brain.guard import Guard
+from supervisor.brain.launchers import Launchers, account_of, owner_of
 from supervisor.host import hooks, processes, workspaces
 from supervisor.host.incidents import Incidents
 from supervisor.openclaw import launch, rescuing
+from supervisor.openclaw.content import parsed_of
 from supervisor.openclaw.masking import Mask
 from supervisor.policy.actions import RepairStep
 from supervisor.policy.definition import Definition
@@ -99,14 +101,15 @@ class Calling:
         config = parsed_of(self._guard.present(rescue)) or {}
         root = Path(rescue.workspace or rescuing.workspace(config, rescue.state_dir)).expanduser()  # noqa: ASYNC240 - the password database at most
         file = f"{rescuing.INBOX}/{ident or wait.patient}.md"
-        if refused := workspaces.put(root, file, self._letter(wait.patient, ident, definition).encode()):
+        letter = self._letter(wait.patient, ident, definition).encode()
+        if refused := workspaces.put(root, file, letter, owner=owner_of(rescue)):
             return "unavailable", refused
         message = rescuing.message(wait.patient, ident, str(root / file))
         if ident:
             self._incidents.update(ident, {_CALLED: datetime.now(UTC).isoformat()})
-        hook = rescuing.hook(config)
-        if hook is not None:
-            answer = await hooks.post(rescue.port, hook.path, hook.token, rescuing.body(message))
+        hook = rescuing.hook(config, self._extra(rescue))
+        if isinstance(hook, rescuing.Hook):
+            answer = await hooks.post(rescue.port, hook.path, hook.token, rescuing.body(message), tls=hook.tls)
             self._tell(wait.patient, rescue.name, "hook", f"{answer}")
             if answer == 200:  # noqa: PLR2004 (HTTP's OK)
                 return await self._await(wait, rescue, definition)
@@ -163,7 +166,7 @@ class Calling:
         account = self._incidents.account(ident) or {}
         texts = [(name, self._incidents.evidence(ident, name)) for name in _EVIDENCE]
         evidence = [
-            (name, "\n".join(mask.line(line) for line in data.decode(errors="replace").splitlines()[-_LINES:]))
+            (name, mask.lines("\n".join(data.decode(errors="replace").splitlines()[-_LINES:])))
             for name, data in texts
             if data
         ]
@@ -171,9 +174,11 @@ class Calling:
 
     def _today(self, name: str) -> int:
         """How often the rescue was called to a patient in the last day."""
-        since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+        now = datetime.now(UTC)
+        # A call from the future was made before the clock was set back, and says nothing about this day.
+        since, until = (now - timedelta(days=1)).isoformat(), now.isoformat()
         accounts = (self._incidents.account(ident) or {} for ident in self._incidents.ids(name))
-        return sum(str(account.get(_CALLED, "")) > since for account in accounts)
+        return sum(since < str(account.get(_CALLED, "")) <= until for account in accounts)
 
     def _rescue_of(self, patient: str) -> Definition | None:
         """Whose patient it is; a rescue never waits for itself."""

@@ -1,36 +1,40 @@
 """Does what a caller asks for a gateway's config, in its environment, or about its incident; each time a copy is kept first."""
 
 import secrets
+import sys
 from pathlib import Path
 from typing import Any
 
+import supervisor
 from supervisor.brain.calling import Calling
+from supervisor.brain.commands import Commands
 from supervisor.brain.gatekeeper import Gatekeeper
-from supervisor.brain.guard import Extra, Guard, parsed_of
-from supervisor.brain.launchers import Launchers, account_of
+from supervisor.brain.guard import Guard
+from supervisor.brain.launchers import Place, owner_of
 from supervisor.control.models import Caller, ErrandAsk
 from supervisor.errors import ClawsupError, UsageError
 from supervisor.host import config_files, processes, workspaces
 from supervisor.host.snapshots import Snapshot
-from supervisor.openclaw import diagnostics, launch, validation
-from supervisor.openclaw.content import Content
+from supervisor.openclaw import diagnostics, validation
+from supervisor.openclaw.content import Content, parsed_of
 from supervisor.openclaw.masking import Mask
 from supervisor.policy.definition import Definition
 
 VALIDATE_S = 30.0
 EXEC_S = 180.0
+_OWN = ("PATH", "HOME", "LANG", "TZ")
 
 
 class Errands:
     """The errands of one brain (control.models.Errands)."""
 
     def __init__(
-        self, gatekeeper: Gatekeeper, guard: Guard, launchers: Launchers, extra: Extra, calling: Calling
+        self, place: Place, gatekeeper: Gatekeeper, guard: Guard, commands: Commands, calling: Calling
     ) -> None:
+        self._place = place
         self._gatekeeper = gatekeeper
         self._guard = guard
-        self._launchers = launchers
-        self._extra = extra
+        self._commands = commands
         self._calling = calling
 
     def who(self, caller: Caller) -> str:
@@ -39,6 +43,8 @@ class Errands:
 
     async def run(self, verb: str, name: str, ask: ErrandAsk) -> dict[str, Any]:
         """Do it; ClawsupError when it could not be done."""
+        if verb == "tell":
+            return await self._tell(ask.words or [])
         definition = self._gatekeeper.definition(name)
         if definition is None:
             raise ClawsupError(f"the definition of {name} cannot be read", mend="clawsup check")
@@ -72,7 +78,8 @@ class Errands:
         """A whole new config: judged beside the old one, so that what it includes is found, and only then put in its place."""
         path = Path(definition.config_path)
         draft = f".{path.name}.proposed-{secrets.token_hex(4)}"
-        if refused := workspaces.put(path.parent, draft, data):
+        proposed = Content(((str(path.parent / draft), data),))
+        if refused := config_files.replace(proposed, owner=owner_of(definition)):
             raise ClawsupError(refused, mend="nothing was changed")
         try:
             verdict = await self._judged(definition, str(path.parent / draft))
@@ -85,7 +92,7 @@ class Errands:
     async def _judged(self, definition: Definition, path: str) -> validation.Verdict:
         result = await self._ran(definition.model_copy(update={"config_path": path}), validation.VALIDATE, VALIDATE_S)
         verdict = validation.verdict(result.code, result.output)
-        parsed = parsed_of(config_files.read(path))
+        parsed = parsed_of(config_files.read(path, owner=owner_of(definition)))
         if verdict.valid is not True or parsed is None:
             return verdict
         why = validation.overlooked(parsed)
@@ -118,10 +125,9 @@ class Errands:
         return content
 
     def _replace(self, definition: Definition, content: Content) -> dict[str, Any]:
-        account = account_of(definition)
         before = self._guard.present(definition)
         refused = self._guard.store(definition.name).keep(before, version="")
-        refused = refused or config_files.replace(content, owner=account[1].uid if account else None)
+        refused = refused or config_files.replace(content, owner=owner_of(definition))
         if refused:
             raise ClawsupError(refused, mend="nothing more was changed")
         return {"gateway": definition.name, "from": before.key, "to": self._guard.key(definition)}
@@ -140,26 +146,33 @@ class Errands:
         mask.config(before.text)
         result = await self._ran(definition, words, EXEC_S)
         mask.config(self._guard.present(definition).text)
-        output = "\n".join(mask.line(line) for line in mask.config(result.output).split("\n"))
+        output = mask.lines(mask.config(result.output))
         return {"gateway": definition.name, "code": result.code, "output": output}
 
     async def _ran(
         self, definition: Definition, words: tuple[str, ...] | list[str], timeout_s: float
     ) -> processes.Finished:
-        launcher = self._launchers.find(definition)
-        if launcher is None:
-            raise ClawsupError(f"{definition.command[0]}: no such launcher", mend="nothing was changed")
-        account = account_of(definition)
-        result = await processes.run(
-            launch.openclaw_argv(definition, launcher, words),
-            self._launchers.environment(definition, launcher, self._extra(definition), None),
-            definition.state_dir,
-            timeout_s=timeout_s,
-            account=account[1] if account else None,
-        )
+        result = await self._commands.run(definition, words, timeout_s)
         if isinstance(result, processes.NotSpawned):
             raise ClawsupError(result.reason, mend="nothing was changed")
         return result
+
+    async def _tell(self, words: list[str]) -> dict[str, Any]:
+        """Look at the supervisor's own files for a caller who cannot read them; `words` are such as control/telling.py knows."""
+        places = ("--conf-dir", str(self._place.conf_dir), "--state-dir", str(self._place.state_dir))
+        result = await processes.run(
+            (sys.executable, "-m", "supervisor", *places, *words),
+            {name: self._place.inherited[name] for name in _OWN if name in self._place.inherited},
+            str(Path(supervisor.__file__ or "").parent.parent),
+            timeout_s=VALIDATE_S,
+            account=None,
+        )
+        if isinstance(result, processes.NotSpawned):
+            raise ClawsupError(result.reason)
+        if result.cut:
+            raise ClawsupError("that is too much to read out", mend="ask for less of it, with -n")
+        output = result.output if words[0] != "logs" else Mask().lines(result.output)
+        return {"code": result.code, "output": output}
 
     def _resolve(self, name: str, note: str) -> dict[str, Any]:
         if not self._calling.resolve(name, note):

@@ -5,16 +5,22 @@ was not born below that gateway's process, is an observer.
 """
 
 import os
-from collections.abc import Callable, Mapping
+import pwd
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import anyio
 
 from supervisor.brain.chronicle import Chronicle
 from supervisor.brain.lives import Lives
 from supervisor.control import rights
 from supervisor.control.models import Caller
+from supervisor.control.pace import Pace
 from supervisor.control.rights import Standing
 from supervisor.control.server import may as may_connect
 from supervisor.host import callers
+from supervisor.openclaw import diagnostics
 from supervisor.policy.definition import Definition
 from supervisor.policy.record import Line
 from supervisor.policy.state import Child
@@ -34,24 +40,39 @@ class Gatekeeper:
         self._children = children
         self._entries = entries
         self._ours = frozenset({keeper_pid, os.getpid()})
+        self._masters = frozenset({0, os.geteuid()})
+        self._pace = Pace()
 
-    def may(self, caller: Caller, verb: str, name: str) -> str:
-        """Why this caller may not do that; "" if it may."""
-        if refused := may_connect(caller, verb, name):
+    def may(self, caller: Caller, verb: str, name: str, words: Sequence[str] = ()) -> str:
+        """Why this caller may not do that; "" if it may, and then it counts as done."""
+        if caller.uid not in self.guests() and (refused := may_connect(caller, verb, name)):
             return refused
         if verb == "status":
             return ""
         standing = self.standing(caller)
-        refused = rights.may(standing, verb, name, self._entries().get(name))
+        refused = rights.may(standing, verb, name, self._entries().get(name), words)
+        if not refused and standing.kind != "operator" and rights.changes(verb, words):
+            refused = self._pace.refusal(str(standing), anyio.current_time())
         if standing.kind != "operator" and (refused or verb not in rights.LOOKS):
-            fields = {"verb": verb, "caller": str(standing), "pid": caller.pid}
+            argv = " ".join(filter(None, (verb, name, diagnostics.shown(words))))
+            fields = {"verb": verb, "caller": str(standing), "pid": caller.pid, "argv": argv}
             line = Line("call_refused", name or None, {**fields, "why": refused})
             self._chronicle.note([line if refused else Line("call_obeyed", name or None, fields)])
         return refused
 
+    def guests(self) -> frozenset[int]:
+        """The other users that gateways run as: they may call, and prove by their tree that one of those has sent them."""
+        definitions = (child.definition for child in self._children().values())
+        found = set()
+        for user in {each.user for each in definitions if each is not None and each.user is not None}:
+            with suppress(KeyError):
+                found.add(pwd.getpwnam(user).pw_uid)
+        return frozenset(found) - self._masters
+
     def standing(self, caller: Caller) -> Standing:
         """Who that is."""
-        if caller.pid == 0:
+        is_guest = caller.uid not in self._masters
+        if caller.pid == 0 and not is_guest:
             # Outside our pid namespace, thus above it or beside it: what grew from a gateway can only be below.
             return Standing("operator")
         lineage = callers.lineage(caller.pid, caller.pidfd)
@@ -67,6 +88,10 @@ class Gatekeeper:
             return Standing("observer", why="it carries the sign of a gateway, and is not below that gateway's process")
         if self._ours & set(lineage[1:]):
             return Standing("observer", why="it grew from this supervisor, and from no gateway that lives")
+        if is_guest:
+            return Standing(
+                "observer", why=f"uid {caller.uid} does not own this supervisor, and it grew from no gateway"
+            )
         return Standing("operator")
 
     def definition(self, name: str) -> Definition | None:

@@ -30,17 +30,20 @@ def main(args: argparse.Namespace) -> int:
 
 def execute(args: argparse.Namespace, command: list[str]) -> int:
     """Have the supervisor run one of OpenClaw's diagnostics for a gateway; its exit code is ours."""
-    result = run(args, "exec", {"words": command})
-    print(result["output"], end="" if result["output"].endswith("\n") else "\n")
-    if result["code"] is None:
-        raise ClawsupError(f"{' '.join(command)} took too long, and was ended")
-    code: int = result["code"]
-    return code if code >= 0 else 128 - code
+    return _printed(run(args, "exec", {"words": command}), command)
+
+
+def tell(args: argparse.Namespace, words: list[str]) -> int:
+    """Have the supervisor read out what this user cannot read; the exit code is that of the reading."""
+    return _printed(_run(args, "/v1/tell", {"words": words}), words)
 
 
 def run(args: argparse.Namespace, verb: str, ask: dict[str, Any]) -> dict[str, Any]:
     """Send the errand and wait for its end; what it could not do is raised."""
-    path = f"/v1/gateways/{quote(args.name, safe='')}/{verb}"
+    return _run(args, f"/v1/gateways/{quote(args.name, safe='')}/{verb}", ask)
+
+
+def _run(args: argparse.Namespace, path: str, ask: dict[str, Any]) -> dict[str, Any]:
     status, lines = stream(socket_path(args.state_dir), "POST", path, ask)
     if status != _OK:
         checked(status, b"".join(lines))
@@ -48,10 +51,18 @@ def run(args: argparse.Namespace, verb: str, ask: dict[str, Any]) -> dict[str, A
     for line in lines:
         result = json.loads(line) or result
     if not result.get("done"):
-        raise ClawsupError("the supervisor went away before it was done", mend=f"see clawsup status {args.name}")
+        raise ClawsupError("the supervisor went away before it was done", mend="see clawsup status")
     if not result["ok"]:
         raise ClawsupError(result["error"], mend=result["mend"])
     return {key: value for key, value in result.items() if key not in {"done", "ok"}}
+
+
+def _printed(result: dict[str, Any], command: list[str]) -> int:
+    print(result["output"], end="" if result["output"].endswith("\n") else "\n")
+    if result["code"] is None:
+        raise ClawsupError(f"{' '.join(command)} took too long, and was ended")
+    code: int = result["code"]
+    return code if code >= 0 else 128 - code
 
 
 def _config(args: argparse.Namespace) -> str:

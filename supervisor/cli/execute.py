@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from supervisor.cli import errand, inside
-from supervisor.errors import ClawsupError, DefinitionsUnusable, NoSuchGateway, UsageError
-from supervisor.host.definitions import Reading, read
+from supervisor.errors import ClawsupError, UsageError
+from supervisor.host.definitions import read
 from supervisor.openclaw import launch
 from supervisor.policy.definition import Definition
 
@@ -46,7 +46,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _replaced(args: argparse.Namespace, words: list[str]) -> NoReturn:
     reading = read(args.conf_dir, home=Path(os.path.expanduser("~")))
-    definition = _definition(reading, args.name)
+    definition = reading.named(args.name)
     path = clean(os.environ.get("PATH", os.defpath), reading.known)
     launcher = _found(os.path.expanduser(definition.command[0]), path)
     account = _account(definition)
@@ -86,16 +86,6 @@ def clean(path: str, definitions: tuple[Definition, ...]) -> str:
     )
 
 
-def _definition(reading: Reading, name: str) -> Definition:
-    known = {definition.name: definition for definition in reading.known}
-    if name in known:
-        return known[name]
-    broken = dict(reading.roster.broken)
-    if name in broken:
-        raise DefinitionsUnusable(f"{name} cannot be read: {broken[name].reason}", mend=broken[name].mend)
-    raise NoSuchGateway(f"no gateway is called {name}", mend=f"known: {', '.join(sorted({*known, *broken}))}")
-
-
 def _account(definition: Definition) -> pwd.struct_passwd | None:
     """Give the user to become; None when that is who we are."""
     if definition.user is None:
@@ -115,7 +105,8 @@ def _account(definition: Definition) -> pwd.struct_passwd | None:
 
 
 def _found(command: str, path: str) -> str | None:
-    found = shutil.which(command, path=path)
+    """Where it is; a command with a slash is a path, and whether the kernel runs it, the kernel says."""
+    found = shutil.which(command, path=path) or (command if "/" in command and os.path.exists(command) else None)
     return os.path.abspath(found) if found else None
 
 

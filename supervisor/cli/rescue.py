@@ -6,34 +6,41 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import anyio
+
+from supervisor.brain.launchers import owner_of
 from supervisor.cli import words
 from supervisor.control.address import socket_path
 from supervisor.control.client import checked, request
 from supervisor.errors import ClawsupError, NoSupervisor
-from supervisor.host import config_files, workspaces
-from supervisor.host.definitions import read
+from supervisor.host import config_files, hooks, workspaces
+from supervisor.host.definitions import Reading, read
 from supervisor.openclaw import rescuing
 from supervisor.openclaw.config import load_config
+from supervisor.openclaw.output import last_object
+from supervisor.openclaw.rescuing import Hook, Side
 from supervisor.policy.definition import Definition
 
 _SKILLS_S = 60
+_UP = frozenset({"ready", "degraded"})
+_READ_ONLY = "OPENCLAW_CONFIG_READONLY"
 
 
 def main(args: argparse.Namespace) -> int:
     """Carry one of the three out."""
-    known = read(Path(args.conf_dir), home=Path(os.path.expanduser("~"))).known
-    rescue = next((each for each in known if each.role == "rescue"), None)
+    reading = read(Path(args.conf_dir), home=Path(os.path.expanduser("~")))
+    rescue = next((each for each in reading.known if each.role == "rescue"), None)
     if rescue is None:
         raise ClawsupError('no definition has role = "rescue"', mend="clawsup add rescue --role rescue")
-    root = Path(os.path.expanduser(rescue.workspace or rescuing.workspace(_config(rescue), rescue.state_dir)))
+    side = _side(rescue, reading)
     if args.what == "status":
-        return _status(args, rescue, [each for each in known if each.name in rescue.patients], root)
-    return _enable(args, rescue, root) if args.what == "enable" else _disable(args, root)
+        return _status(args, rescue, side, reading)
+    return _enable(args, rescue, side) if args.what == "enable" else _disable(args, rescue, side)
 
 
 def skill() -> bytes:
@@ -41,63 +48,107 @@ def skill() -> bytes:
     return resources.files("supervisor.openclaw").joinpath("skill.md").read_bytes()
 
 
-def _enable(args: argparse.Namespace, rescue: Definition, root: Path) -> int:
-    if refused := workspaces.put(root, rescuing.SKILL, skill()):
+def _enable(args: argparse.Namespace, rescue: Definition, side: Side) -> int:
+    file = Path(side.workspace) / rescuing.SKILL
+    if refused := workspaces.put(Path(side.workspace), rescuing.SKILL, skill(), owner=owner_of(rescue)):
         raise ClawsupError(refused, mend="type this as root, or as the user of the gateway")
-    way = (
-        "its hook"
-        if rescuing.hook(_config(rescue))
-        else "`openclaw agent` (quicker with hooks: set hooks.enabled, hooks.token)"
-    )
+    hook = rescuing.hook(side.config, side.environment)
+    way = "its hook" if isinstance(hook, Hook) else f"`openclaw agent`, as {hook} (a hook is quicker)"
     return _told(
         args,
-        {"skill": str(root / rescuing.SKILL), "patients": list(rescue.patients)},
-        f"{rescue.name} may repair {', '.join(rescue.patients) or 'nobody'}, and is called through {way}\n"
-        f"  skill {root / rescuing.SKILL}",
+        {"skill": str(file), "patients": list(rescue.patients)},
+        f"{rescue.name} may repair {', '.join(rescue.patients) or 'nobody'}, and is called through {way}\n  skill {file}",
     )
 
 
-def _disable(args: argparse.Namespace, root: Path) -> int:
-    if refused := workspaces.remove(root, rescuing.SKILL):
+def _disable(args: argparse.Namespace, rescue: Definition, side: Side) -> int:
+    if refused := workspaces.remove(Path(side.workspace), rescuing.SKILL, owner=owner_of(rescue)):
         raise ClawsupError(refused, mend="type this as root, or as the user of the gateway")
     return _told(
         args, {"skill": None}, "the skill is gone; `steps` of [repair] says whether the rescue is still called"
     )
 
 
-def _status(args: argparse.Namespace, rescue: Definition, patients: list[Definition], root: Path) -> int:
+def _status(args: argparse.Namespace, rescue: Definition, side: Side, reading: Reading) -> int:
     """What is so, and what should be otherwise; 0 when the rescue could be called now."""
-    try:
-        entry = checked(*request(socket_path(args.state_dir), "GET", f"/v1/gateways/{rescue.name}"))
-        state = str(entry["state"])
-    except NoSupervisor:
-        state = "unsupervised"
-    installed = workspaces.read(root, rescuing.SKILL)
+    patients = [each for each in reading.known if each.name in rescue.patients]
+    sides = [_side(each, reading) for each in patients]
+    state = _state(args, rescue)
+    hook = rescuing.hook(side.config, side.environment)
     facts = {
         "gateway": rescue.name,
         "state": state,
         "patients": list(rescue.patients),
-        "skill": "missing" if installed is None else "installed" if installed == skill() else "outdated",
-        "skill_loaded": _is_loaded(args, rescue) if installed is not None else False,
-        "called_by": "hook" if rescuing.hook(_config(rescue)) else "command",
+        **_skill_facts(args, rescue, side),
+        "called_by": "hook" if isinstance(hook, Hook) else "command",
+        "hook": _proof(rescue, hook) if state in _UP else f"not asked: {rescue.name} is {state}",
         "install": "shared" if any(_launcher(rescue) == _launcher(each) for each in patients) else "apart",
+        "provider": _provider(side, sides),
+        "config": "read-only" if side.environment.get(_READ_ONLY) == "1" else "writable",
     }
+    open_enough = facts["hook"] == "answers" or facts["called_by"] == "command"
+    could = state in _UP and facts["skill"] == "installed" and facts["skill_loaded"] is True and open_enough
     warnings = [
-        {"warning": warning, "mend": mend}
-        for patient in patients
-        for warning, mend in rescuing.entangled(
-            (rescue.name, _config(rescue)), (patient.name, _config(patient), patient.state_dir), str(root)
-        )
+        {"warning": warning, "mend": mend} for each in sides for warning, mend in rescuing.entangled(side, each)
     ]
-    if facts["install"] == "shared":
-        mend = f"clawsup runtime install VERSION, and set `command` of {rescue.name} to it"
-        warnings.append({"warning": "rescue and patient run from one installation of OpenClaw", "mend": mend})
-    could = state in {"ready", "degraded"} and facts["skill"] == "installed" and facts["skill_loaded"] is True
+    warnings += [{"warning": warning, "mend": mend} for warning, mend in _faults(rescue, facts)]
     said = [f"{key:<13} {words.printable(_said(value))}" for key, value in facts.items()]
     for each in warnings:
         said += [f"warning: {words.printable(each['warning'])}", f"  mend: {words.printable(each['mend'])}"]
     _told(args, {**facts, "could_be_called": could, "warnings": warnings}, "\n".join(said))
     return 0 if could else ClawsupError.exit_code
+
+
+def _faults(rescue: Definition, facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What of these facts should be otherwise, each with its mend."""
+    if facts["install"] == "shared":
+        mend = f"clawsup runtime install VERSION, and set `command` of {rescue.name} to it"
+        yield "rescue and patient run from one installation of OpenClaw", mend
+    if facts["skill"] != "installed":
+        yield f"the skill is {facts['skill']}", "clawsup rescue enable"
+    if facts["called_by"] == "hook" and facts["state"] in _UP and facts["hook"] != "answers":
+        yield (
+            f"the hook: {facts['hook']}",
+            f"correct `hooks` in {rescue.config_path}, then clawsup restart {rescue.name}",
+        )
+
+
+def _skill_facts(args: argparse.Namespace, rescue: Definition, side: Side) -> dict[str, Any]:
+    there = workspaces.read(Path(side.workspace), rescuing.SKILL)
+    if there is None:
+        return {"skill": "missing", "skill_loaded": False}
+    return {"skill": "installed" if there == skill() else "outdated", "skill_loaded": _is_loaded(args, rescue)}
+
+
+def _state(args: argparse.Namespace, rescue: Definition) -> str:
+    try:
+        entry = checked(*request(socket_path(args.state_dir), "GET", f"/v1/gateways/{rescue.name}"))
+    except NoSupervisor:
+        return "unsupervised"
+    return str(entry["state"])
+
+
+def _proof(rescue: Definition, hook: Hook | str) -> str:
+    """Whether its hook takes the token: asked with a body that starts nothing."""
+    if isinstance(hook, str):
+        return f"none: {hook}"
+
+    async def posted() -> int | str:
+        return await hooks.post(rescue.port, hook.path, hook.token, rescuing.PROOF, tls=hook.tls)
+
+    return rescuing.proven(anyio.run(posted)) or "answers"
+
+
+def _provider(side: Side, patients: list[Side]) -> str:
+    """Whether its model comes from where a patient's does, too; a config that names no model leaves that open."""
+    ours, theirs = side.provider(), {each.provider() for each in patients}
+    return "shared" if ours and ours in theirs else "apart" if ours and "" not in theirs else "unknown"
+
+
+def _side(definition: Definition, reading: Reading) -> Side:
+    config = _config(definition)
+    root = os.path.expanduser(definition.workspace or rescuing.workspace(config, definition.state_dir))
+    return Side(definition.name, config, reading.environments[definition.name], definition.state_dir, root)
 
 
 def _said(value: object) -> str:
@@ -108,26 +159,20 @@ def _said(value: object) -> str:
 
 def _is_loaded(args: argparse.Namespace, rescue: Definition) -> bool | None:
     """What OpenClaw's own listing says; None where it cannot be asked."""
-    places = ["--conf-dir", args.conf_dir, "--state-dir", args.state_dir]
-    command = [
-        sys.executable,
-        "-m",
-        "supervisor",
-        *places,
-        "exec",
-        rescue.name,
-        "--",
-        "openclaw",
-        "skills",
-        "list",
-        "--json",
-    ]
+    clawsup = [sys.executable, "-m", "supervisor", "--conf-dir", args.conf_dir, "--state-dir", args.state_dir]
+    command = [*clawsup, "exec", rescue.name, "--", "openclaw", "skills", "list", "--json"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SKILLS_S, check=False)
-        listed = json.loads(done.stdout[done.stdout.index("{") :])["skills"]
-    except (subprocess.TimeoutExpired, ValueError, KeyError):
+    except subprocess.TimeoutExpired:
         return None
-    return any(each.get("name") == "clawsup-rescue" and each.get("eligible") is True for each in listed)
+    listed = (last_object(done.stdout) or {}).get("skills")
+    if not isinstance(listed, list):
+        return None
+    return any(_at(each, "name") == "clawsup-rescue" and _at(each, "eligible") is True for each in listed)
+
+
+def _at(entry: Any, key: str) -> Any:
+    return entry.get(key) if isinstance(entry, Mapping) else None
 
 
 def _launcher(definition: Definition) -> str:
@@ -138,7 +183,7 @@ def _launcher(definition: Definition) -> str:
 
 def _config(definition: Definition) -> Mapping[str, Any]:
     """What its config file says; nothing where it cannot be read."""
-    files = dict(config_files.read(definition.config_path).files)
+    files = dict(config_files.read(definition.config_path, owner=owner_of(definition)).files)
 
     def kept(path: str) -> bytes:
         if path not in files:

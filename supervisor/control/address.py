@@ -5,6 +5,7 @@ import os
 from supervisor.errors import ClawsupError
 
 _NAME = "control.sock"
+_RUN = "/run"
 _LONGEST = 107  # bytes; sockaddr_un.sun_path holds 108 with its final NUL
 
 
@@ -18,3 +19,10 @@ def socket_path(state_dir: str) -> str:
             mend=f"choose a --state-dir of at most {room} bytes",
         )
     return path
+
+
+def side_path(state_dir: str, uid: int) -> str:
+    """Give the socket for a gateway's user who cannot reach that one (control/doors.py); only a root's supervisor has it."""
+    import hashlib  # noqa: PLC0415 (hardly anybody needs it, and `status` has to be quick)
+
+    return f"{_RUN}/clawsup-{hashlib.sha256(os.fsencode(state_dir)).hexdigest()[:16]}/{uid}.sock"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
+import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from supervisor.control.outcome import Verb
@@ -40,17 +41,18 @@ class Ask(BaseModel):
 
 
 class ReloadAsk(BaseModel):
-    """The body of a reload: `plan` only tells, `prune` stops gateways whose definition is gone."""
+    """The body of a reload: `plan` only tells, `prune` stops gateways whose definition is gone, `force` as in Ask."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     plan: bool = False
     prune: bool = False
+    force: bool = False
     wait: bool = True
 
 
 class ErrandAsk(BaseModel):
-    """The body of an errand: `text` is a whole config for `put`, `words` a command for `exec`, `key` a snapshot's beginning."""
+    """The body of an errand: `text` is a whole config for `put`, `key` a snapshot's beginning, `words` a command for `exec` or `tell`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -69,6 +71,14 @@ def read_ask(body: bytes, model: type[T]) -> T | str:
             ".".join(str(part) for part in (*fault["loc"],)) + (": " if fault["loc"] else "") + fault["msg"]
             for fault in error.errors(include_url=False, include_input=False)
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Reloading:
+    """What a reload changes, a change a gateway; `decided` once policy has it, and it is no longer only planned."""
+
+    changes: list[dict[str, Any]]
+    decided: anyio.Event
 
 
 class Supervised(Protocol):
@@ -90,12 +100,16 @@ class Supervised(Protocol):
         """Post what an operator asked for; the daemon comes to it in its turn."""
         ...
 
-    async def reload(self, *, prune: bool, dry: bool) -> list[dict[str, Any]]:
-        """Read the definitions anew; the change of each gateway; `dry` begins nothing. ClawsupError when none can be read."""
+    async def reload(self, *, prune: bool, dry: bool, force: bool = False) -> Reloading:
+        """Read the definitions anew; `dry` begins nothing. ClawsupError when none can be read."""
         ...
 
     async def changed(self) -> None:
         """Return at the next change of anything after the call."""
+        ...
+
+    async def decided(self) -> None:
+        """Return once all that was asked before is decided, and so will not be forgotten."""
         ...
 
 

@@ -3,13 +3,16 @@
 This keeps a confused agent from harm; it is no wall against a process of the same user, which could edit every file itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
+
+from supervisor.openclaw import diagnostics
 
 LOOKS: Final = frozenset({"logs", "why", "events", "incidents", "history", "show", "diff"})
 MENDS: Final = frozenset({"start", "restart", "rollback", "put", "exec", "resolve"})
 
+_CHANGES: Final = frozenset({"start", "restart", "rollback", "put"})
 _DOWN: Final = frozenset({"blocked", "failed", "backoff", "repairing", "starting", "hung"})
 
 
@@ -29,10 +32,11 @@ class Standing:
         return self.name or self.kind
 
 
-def may(caller: Standing, verb: str, name: str, gateway: Mapping[str, Any] | None) -> str:
+def may(caller: Standing, verb: str, name: str, gateway: Mapping[str, Any] | None, words: Sequence[str] = ()) -> str:
     """Say why this caller may not do that, for a person or an agent; empty: it may.
 
-    `gateway` is the status entry of the gateway `name`, None where there is none; `status` is any look at the status.
+    `gateway` is the status entry of the gateway `name`, None where there is none; `status` is any look at the status; `words`
+    are those of an `exec`.
     """
     if caller.kind == "operator" or verb == "status":
         return ""
@@ -42,7 +46,17 @@ def may(caller: Standing, verb: str, name: str, gateway: Mapping[str, Any] | Non
         return ""
     if not caller.patients:
         return f"{caller.name} is no rescue: it may see the status and restart itself, and not {verb} {name}".rstrip()
-    return _of_a_rescue(caller, verb, name, gateway)
+    refused = _of_a_rescue(caller, verb, name, gateway)
+    if not refused and verb == "exec" and not diagnostics.is_listed(words):
+        return (
+            f"`{diagnostics.shown(words)}` is not on the list of what runs through the supervisor: {diagnostics.LISTED}"
+        )
+    return refused
+
+
+def changes(verb: str, words: Sequence[str]) -> bool:
+    """Whether a gateway's agent that does this changes something; `words` are those of an `exec`."""
+    return verb in _CHANGES or (verb == "exec" and diagnostics.changes(words))
 
 
 def _of_a_rescue(caller: Standing, verb: str, name: str, gateway: Mapping[str, Any] | None) -> str:

@@ -148,5 +148,6 @@ async def report(http: Connection, course: Course, *, wait: bool) -> None:
         for line in lines or [{}]:
             await http.line(line)
         spoken = anyio.current_time()
+    await course.supervised.decided()
     await http.line(course.summary())
     await http.end_lines()

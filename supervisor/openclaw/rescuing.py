@@ -39,6 +39,8 @@ def hook(config: Mapping[str, Any], environment: Mapping[str, str]) -> Hook | st
     if not (token.isascii() and token.isprintable()):
         return "its hooks.token fits no header"
     path = path.strip("/ ") if isinstance(path, str) else ""
+    if not (path.isascii() and path.isprintable()) or " " in path:
+        return "its hooks.path fits no request"
     return Hook(f"/{path or 'hooks'}/agent", token, _at(config, "gateway", "tls", "enabled") is True)
 
 

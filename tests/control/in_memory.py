@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 from anyio.from_thread import start_blocking_portal
 
+from supervisor.control.models import Reloading
 from supervisor.control.outcome import Verb
 from supervisor.control.server import May, may, serve
 from supervisor.errors import DefinitionsUnusable
@@ -41,6 +42,7 @@ class Fleet:
     """`plans[verb, name]` are the changes that follow an ask; without a plan an ask changes nothing.
 
     `changes` are what a reload finds, or it finds conf.d `unreadable`; `consents[name]` are the answers to whether it may be restarted, one a question; after the last one it may.
+    A fleet that `judges` leaves a reload undecided until the test sets its `decision`.
     """
 
     entries: dict[str, dict[str, Any]]
@@ -52,6 +54,9 @@ class Fleet:
     changes: list[dict[str, Any]] = field(default_factory=list)
     unreadable: str = ""
     reloading: list[str] = field(default_factory=list)
+    reloads: int = 0
+    judges: bool = False
+    decision: anyio.Event | None = None
     _handled: int = 0
     _change: anyio.Event | None = None
 
@@ -76,19 +81,26 @@ class Fleet:
         self.asked.append((verb, name, at_once))
         self.tell()
 
-    async def reload(self, *, prune: bool, dry: bool) -> list[dict[str, Any]]:
+    async def reload(self, *, prune: bool, dry: bool, force: bool = False) -> Reloading:  # noqa: ARG002 (the shape of Supervised)
         """Give `changes`; unless dry, `reloading` is theirs until the test empties it."""
         if self.unreadable:
             raise DefinitionsUnusable(self.unreadable, mend="mend it")
         if not dry:
+            self.reloads += 1
             self.reloading = [change["name"] for change in self.changes if change["effect"] in {"restart", "replace"}]
-        return [change for change in self.changes if prune or change["effect"] != "stop"]
+        self.decision = anyio.Event()
+        if not self.judges:
+            self.decision.set()
+        return Reloading([change for change in self.changes if prune or change["effect"] != "stop"], self.decision)
 
     async def changed(self) -> None:
         """Await the next `tell`."""
         if self._change is None:
             self._change = anyio.Event()
         await self._change.wait()
+
+    async def decided(self) -> None:
+        """Nothing waits here."""
 
     def tell(self) -> None:
         """Wake whoever awaits a change."""

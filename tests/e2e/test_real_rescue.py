@@ -10,18 +10,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from supervisor.host import hooks
+from supervisor.openclaw import rescuing
 from tests import real_openclaw
 from tests.e2e.supervised import Supervisor
 from tests.e2e.world import REPOSITORY, World, kill
 from tests.model_stub import MODEL
 from tests.ports import Ports
 
-READY_S = 120
+READY_S = 240
+HOOKS_TOKEN = "hooks-1234567890"  # noqa: S105 (of the test)
 REAL = {"start": {"timeout": 300}, "stop": {"timeout": 60}, "probe": {"interval": 1, "timeout": 10, "failures": 8}}
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
 
 Play = Callable[[str, list[str]], list[str]]
 
@@ -31,7 +35,7 @@ MENDING = [
     "clawsup why main --json",
     "clawsup exec main -- openclaw config validate --json",
     "(clawsup config main show; echo '}') | clawsup config main put --json",
-    "clawsup status main --json",
+    "timeout 100 sh -c 'until clawsup status main >/dev/null; do sleep 1; done'; clawsup status main",
     "clawsup resolve main --note 'a brace was missing' --json",
 ]
 
@@ -50,7 +54,7 @@ def define(world: World, openclaw: real_openclaw.RealOpenClaw, name: str, model_
     config["models"] = {"providers": {"stub": provider}}
     config["agents"]["defaults"] |= {"model": {"primary": f"stub/{MODEL}"}, "skipBootstrap": True}
     if name == "rescue":
-        config["hooks"] = {"enabled": True, "token": "hooks-1234567890", "path": "/hooks"}
+        config["hooks"] = {"enabled": True, "token": "${RESCUE_HOOKS_TOKEN}", "path": "/hooks"}
     gateway.config.write_text(json.dumps(config, indent=1), encoding="utf-8")
 
 
@@ -68,7 +72,9 @@ def supervisor(openclaw: real_openclaw.RealOpenClaw, ports: Ports, script: Path)
     model = [sys.executable, str(REPOSITORY / "tests" / "model_stub.py"), str(model_port), str(script)]
     world = World(Path(tempfile.mkdtemp(prefix="cs-")), ports)
     define(world, openclaw, "main", model_port, role="main", steps=["rescue"])
-    define(world, openclaw, "rescue", model_port, role="rescue")
+    # As README says it may be run: its own config is read-only to it, and its hook's token is kept out of the file.
+    env = {"OPENCLAW_CONFIG_READONLY": "1", "RESCUE_HOOKS_TOKEN": HOOKS_TOKEN}
+    define(world, openclaw, "rescue", model_port, role="rescue", env=env)
     world.define("ops")
     running = Supervisor(world)
     with subprocess.Popen(model, env={"PATH": os.defpath}) as stub:
@@ -81,21 +87,40 @@ def supervisor(openclaw: real_openclaw.RealOpenClaw, ports: Ports, script: Path)
     assert not strays, f"processes left behind, now killed: {strays}"
 
 
+def ask(supervisor: Supervisor, gateway: str) -> None:
+    """Say `play` to a gateway's agent: the rescue through its hook, which does not wait, another as an operator would."""
+    if gateway == "rescue":
+        port, body = supervisor.world.gateways[gateway].port, rescuing.body("play")
+        # A gateway that has no time for it answers 503.
+        supervisor.wait_for(lambda: anyio.run(post, port, HOOKS_TOKEN, body) == 200, "its hook takes the word", READY_S)
+        return
+    words = ("exec", gateway, "--", "openclaw", "agent", "--agent", "main", "--message", "play", "--json")
+    asked = supervisor.cli(*words, timeout_s=READY_S)
+    assert asked.returncode == 0, asked.stderr + asked.stdout
+
+
+async def post(port: int, token: str, body: bytes) -> int | str:
+    return await hooks.post(port, "/hooks/agent", token, body, tls=False)
+
+
+def answers(script: Path, count: int) -> list[str]:
+    """What the tools have answered, once there are so many."""
+    said = script.with_suffix(".said")
+    lines = said.read_text(encoding="utf-8").splitlines() if said.exists() else []
+    return [str(json.loads(line)) for line in lines] if len(lines) >= count else []
+
+
 @pytest.fixture
 def play(supervisor: Supervisor, script: Path) -> Play:
-    """Have a gateway's agent run commands, and give what its tool answered to each."""
+    """Have a gateway's agent run commands, and give what its tool answered to each, once the last one has."""
 
     def played(gateway: str, commands: list[str]) -> list[str]:
         supervisor.wait_ready(deadline_s=READY_S)
         script.write_text(json.dumps([[["play"], commands]]), encoding="utf-8")
         script.with_suffix(".said").unlink(missing_ok=True)
-        asked = supervisor.cli(
-            *("exec", gateway, "--", "openclaw", "agent", "--agent", "main", "--message", "play", "--json"),
-            timeout_s=120,
-        )
-        assert asked.returncode == 0, asked.stderr + asked.stdout
-        said = script.with_suffix(".said").read_text(encoding="utf-8").splitlines()
-        return [str(json.loads(line)) for line in said]
+        ask(supervisor, gateway)
+        said = supervisor.wait_for(lambda: answers(script, len(commands)), f"the answers to {commands}", READY_S)
+        return list(said)
 
     return played
 
@@ -105,21 +130,33 @@ def refusals(supervisor: Supervisor, caller: str) -> set[tuple[str, str | None]]
     return {(str(e["verb"]), e["gateway"]) for e in supervisor.named("call_refused") if e["caller"] == caller}
 
 
-def test_openclaw_itself_lists_the_skill(supervisor: Supervisor) -> None:
-    """R9: in its own words, not by the file that we wrote."""
+def test_the_rescue_is_proven_hot_and_to_ask_starts_no_turn(supervisor: Supervisor, script: Path) -> None:
+    """R9, R28: OpenClaw's own listing has the skill, its hook takes the token and no other; the model hears of none of that."""
     supervisor.wait_ready(["rescue"], deadline_s=READY_S)
     enabled = supervisor.cli("rescue", "enable")
     assert enabled.returncode == 0, enabled.stderr
     facts = json.loads(supervisor.cli("rescue", "status", "--json").stdout)
-    told = {key: facts[key] for key in ("skill", "skill_loaded", "called_by", "install", "could_be_called")}
-    assert told == {
+    warnings = json.dumps(facts.pop("warnings"))
+    assert facts == {
+        "schema": 1,
+        "gateway": "rescue",
+        "state": "ready",
+        "patients": ["main"],
         "skill": "installed",
         "skill_loaded": True,
         "called_by": "hook",
+        "hook": "answers",
         "install": "shared",
+        "provider": "shared",
+        "config": "read-only",
         "could_be_called": True,
     }
-    assert "depend on one model provider, stub" in json.dumps(facts["warnings"])
+    assert "depend on one model provider, stub" in warnings
+    assert "use the same provider key" in warnings
+    port = supervisor.world.gateways["rescue"].port
+    assert anyio.run(post, port, HOOKS_TOKEN, rescuing.PROOF) == 400
+    assert anyio.run(post, port, "another-token", rescuing.PROOF) == 401
+    assert not script.with_suffix(".said").exists()
 
 
 def test_the_rescues_agent_is_refused_what_is_not_a_repair(supervisor: Supervisor, play: Play) -> None:

@@ -1,0 +1,31 @@
+"""How often a gateway's agent may change something (R9)."""
+
+import re
+
+from supervisor.control.pace import MOST, WINDOW_S, Pace
+
+
+def test_a_caller_that_goes_in_circles_is_refused_with_the_time_to_wait() -> None:
+    pace = Pace()
+    assert [pace.refusal("rescue", now) for now in range(MOST)] == [""] * MOST
+    refused = pace.refusal("rescue", MOST)
+    assert "the limit" in refused
+    assert re.findall(r"wait (\d+) s", refused) == [f"{WINDOW_S - MOST:.0f}"]
+
+
+def test_after_that_time_it_may_and_only_once() -> None:
+    """A refusal is not counted: asking again and again does not make the wait longer."""
+    pace = Pace()
+    for now in range(MOST):
+        pace.refusal("rescue", now)
+    for now in range(MOST, 100):
+        assert pace.refusal("rescue", now)
+    assert pace.refusal("rescue", WINDOW_S) == ""
+    assert pace.refusal("rescue", WINDOW_S)
+
+
+def test_one_callers_haste_does_not_slow_another() -> None:
+    pace = Pace()
+    for now in range(MOST + 1):
+        pace.refusal("rescue", now)
+    assert pace.refusal("main", MOST) == ""
