@@ -4,7 +4,6 @@ The order is the order of trust: launcher, owner, state directory and lock, port
 obstacle before a start: OpenClaw itself is the judge of that, in two seconds and by exit 78.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,16 +90,6 @@ def after_exit(definition: Definition, *, ours: Callable[[int], bool]) -> Obstac
         if busy.fatal and busy.kind != "untried" and (busy.pid is None or not ours(busy.pid)):
             return _port_taken(busy)
     return None
-
-
-def config_key(path: str) -> str:
-    """What tells one content of a file from another; empty when there is none."""
-    try:
-        return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        return f"unreadable: {error.strerror}"
 
 
 def _locked(definition: Definition, holders: tuple[int, ...]) -> Obstacle:

@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator, Sequence
 
 from supervisor.cli.finding import Finding, error, ok, warning
+from supervisor.host import systemd
 from supervisor.host.survey import machine
+from supervisor.openclaw import setup
 
-EACH = 1500 * 1000 * 1000
 _LITTLE_DISK, _NO_DISK = 1000 * 1000 * 1000, 100 * 1000 * 1000
 _LATE_S = 86400.0
 
@@ -16,8 +17,9 @@ def machine_findings(to_start: int) -> Iterator[Finding]:
     """`to_start` gateways are wanted and do not run yet, so their memory is still to come."""
     free = machine.available_bytes()
     told = f"{free / 1e9:.1f} GB free" + (f", {to_start} gateways to start" if to_start else "")
-    if free < max(1, to_start) * EACH and to_start:
-        yield warning("memory", told, f"a gateway takes up to {EACH / 1e9:.1f} GB: add memory or swap, or run fewer")
+    if free < max(1, to_start) * setup.MEMORY_BYTES and to_start:
+        each = f"{setup.MEMORY_BYTES / 1e9:.1f} GB"
+        yield warning("memory", told, f"a gateway takes up to {each}: add memory or swap, or run fewer")
     else:
         yield ok("memory", told)
     yield _clock()
@@ -29,7 +31,7 @@ def disk(state_dir: str, others: Sequence[str]) -> Iterator[Finding]:
     """Each file system once."""
     seen: set[int] = set()
     for path in (state_dir, *others):
-        there = _existing(path)
+        there = machine.existing(path)
         device = os.stat(there).st_dev
         free = machine.free_disk(there)
         if device in seen or free is None:
@@ -42,12 +44,6 @@ def disk(state_dir: str, others: Sequence[str]) -> Iterator[Finding]:
             yield warning("disk", told, "free some")
         else:
             yield ok("disk", told)
-
-
-def _existing(path: str) -> str:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
 
 
 def _clock() -> Finding:
@@ -65,7 +61,7 @@ def _lingering() -> Iterator[Finding]:
     if os.geteuid() == 0 or not machine.has_systemd():
         return
     user = getpass.getuser()
-    if machine.lingers(user):
+    if systemd.lingers(user):
         yield ok("lingering", f"services of {user} run on after the last log-out")
     else:
         text = f"services of {user} end with the last log-out"

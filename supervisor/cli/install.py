@@ -204,7 +204,7 @@ def _start(where: Target) -> None:
 def _advise(where: Target, *, stale: bool) -> None:
     if stale:
         print(f"the running one keeps its old command until: {where.type(f'restart {unit.NAME}')}", file=sys.stderr)
-    if where.scope == "user" and not systemd.lingers(where.user):
+    if where.scope == "user" and not systemd.lingers(where.user.name):
         print(
             f"{where.user.name}'s units end when {where.user.name} logs out and do not start at boot, unless:"
             f" sudo loginctl enable-linger {where.user.name}",

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import NoReturn
 
+from supervisor.cli import words
 from supervisor.cli.beginning import begin
 from supervisor.cli.front import Front, addresses, fork_front
 from supervisor.cli.preparing import Workbench, set_up, unset
@@ -18,9 +19,8 @@ from supervisor.control.client import checked, request
 from supervisor.errors import DefinitionsUnusable, NoSupervisor, SupervisorRunning
 from supervisor.host.definitions import Reading, read
 from supervisor.host.survey import machine
+from supervisor.openclaw import setup
 from supervisor.openclaw.config import ConfigFacts
-
-MEMORY_EACH = 1500 * 1024 * 1024
 
 
 def main(args: argparse.Namespace) -> int:
@@ -46,7 +46,7 @@ def _rise(args: argparse.Namespace, socket: str) -> NoReturn:
 
 
 def _tell(step: str, what: str) -> None:
-    print(f"{step + ':' if step else '':<13} {what}", file=sys.stderr, flush=True)
+    words.tell(f"{step + ':' if step else '':<13} {what}")
 
 
 def _is_running(args: argparse.Namespace, socket: str) -> bool:
@@ -54,9 +54,12 @@ def _is_running(args: argparse.Namespace, socket: str) -> bool:
         document = checked(*request(socket, "GET", "/v1/status"))
     except NoSupervisor:
         return False
-    reading = _read(args.conf_dir) if os.path.samefile(args.conf_dir, document["supervisor"]["conf_dir"]) else None
+    same = os.path.realpath(args.conf_dir) == os.path.realpath(document["supervisor"]["conf_dir"])
+    reading = _read(args.conf_dir) if same else None
     print(f"{table(document)}\n\n{addresses(document, _encrypted(reading) if reading else ())}")
     print("the supervisor runs already; everything else: clawsup --help")
+    if args.port:
+        words.tell(f"--port {args.port} changed nothing: main has its port (clawsup ports)")
     return True
 
 
@@ -102,8 +105,8 @@ def _prepared(bench: Workbench, reading: Reading) -> None:
 def _warn_of_memory(reading: Reading) -> None:
     count = sum(definition.enabled for definition in reading.roster.definitions)
     free = machine.available_bytes()
-    if count and free < count * MEMORY_EACH:
-        each = MEMORY_EACH / 1e9
+    if count and free < count * setup.MEMORY_BYTES:
+        each = setup.MEMORY_BYTES / 1e9
         _tell("warning", f"{free / 1e9:.1f} GB of memory are free; {count} gateways may take {each:.1f} GB each")
 
 

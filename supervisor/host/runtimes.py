@@ -113,6 +113,8 @@ def find_node(path: str) -> Node | None:
 
 def install(directory: Path, version: str, *, progress: Progress) -> Runtime | Refused:
     """Give `directory/VERSION`, made now if there is none: some 30 s, 650 MB, and 150 MB more where there is no Node."""
+    if not setup.is_version(version):
+        return _no_version(version)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _locked(directory, progress) as lock:
         _clear(directory)
@@ -133,6 +135,8 @@ def install(directory: Path, version: str, *, progress: Progress) -> Runtime | R
 
 def remove(directory: Path, version: str) -> Refused | None:
     """Take an installation away, and each Node of ours that no other one uses."""
+    if not setup.is_version(version):
+        return _no_version(version)
     home = directory / version
     if not home.is_dir():
         return Refused(f"{home}: not installed", "clawsup runtime list")
@@ -147,6 +151,11 @@ def remove(directory: Path, version: str) -> Refused | None:
             if not any(path.is_relative_to(node.resolve()) for path in used):
                 shutil.rmtree(node, ignore_errors=True)
     return None
+
+
+def _no_version(text: str) -> Refused:
+    """What lies beside the installations is not for taking away: the Node that they share, or a path that leads elsewhere."""
+    return Refused(f"{text!r} is no version of OpenClaw", f"such as {setup.VERSION}")
 
 
 def _order(version: str) -> tuple[list[int], bool, str]:

@@ -12,13 +12,16 @@ import psutil
 
 _TOKEN = b"CLAWSUP_RUN="
 _WIDTH = 80
+# A command line may be megabytes long, and it is masked in the brain's loop.
+_MAX_ARGV_BYTES = 2048
 
 # Another process may end, or turn out to be another user's, between any two looks at it.
 _OUT_OF_SIGHT = (FileNotFoundError, ProcessLookupError, PermissionError)
 
 _WORD = r"(?:token|passw(?:or)?d|passphrase|secret|api[-_]?key|private[-_]?key|credentials?|authorization|bearer)"
-_SECRET_OPTION = re.compile(rf"-[\w.-]*{_WORD}[\w.-]*", re.IGNORECASE)
-_SECRET_WITHIN = re.compile(rf"({_WORD}[\w.-]*[\"']?(?:\s*[=:]\s*|\s+)).+", re.IGNORECASE | re.DOTALL)
+_OPTION = re.compile(r"-[\w.-]*")
+_SECRET = re.compile(_WORD, re.IGNORECASE)
+_SECRET_WITHIN = re.compile(rf"({_WORD}[\w.-]*+[\"']?+(?:\s*+[=:]\s*|\s+)).+", re.IGNORECASE | re.DOTALL)
 _SECRET_IN_URL = re.compile(r"(://)[^/@\s]+@")
 
 
@@ -58,8 +61,7 @@ def describe(pid: int) -> Stranger:
         user = process.username()
         command = f"[{process.name()}]"
         unit = service(Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8", errors="replace"))
-        if argv := process.cmdline():
-            command = _masked(argv)
+        command = _command(pid) or command
         environment = process.environ()
         profile = environment.get("OPENCLAW_PROFILE") or environment.get("CLAWSUP_GATEWAY") or ""
     return Stranger(pid, user, _printable(command), _printable(profile), _printable(unit), since)
@@ -106,6 +108,19 @@ def _environment(pid: int) -> Iterator[bytes]:
         os.close(fd)
 
 
+def _command(pid: int) -> str:
+    """The command line, masked, as far as it is looked at; "" where there is none, as for a thread of the kernel."""
+    with Path(f"/proc/{pid}/cmdline").open("rb") as file:
+        seen = file.read(_MAX_ARGV_BYTES + 1)
+    argv = os.fsdecode(seen).rstrip("\0").split("\0")
+    # A process that has given itself a title has it in one piece.
+    argv = argv if len(argv) > 1 else argv[0].split(" ")
+    if len(seen) <= _MAX_ARGV_BYTES:
+        return _masked(argv)
+    # What is cut off could be what tells a secret: of a password in a URL, the @ behind it.
+    return f"{_masked(argv[:-1])} …".lstrip()
+
+
 def _masked(argv: list[str]) -> str:
     """Join a command line without what looks like a secret: rather a word too many than one too few."""
     shown: list[str] = []
@@ -113,7 +128,7 @@ def _masked(argv: list[str]) -> str:
     for word in argv:
         clean = _SECRET_IN_URL.sub(r"\1***@", _SECRET_WITHIN.sub(r"\1***", word))
         shown.append("***" if follows else clean)
-        follows = not follows and _SECRET_OPTION.fullmatch(word) is not None
+        follows = not follows and _OPTION.fullmatch(word) is not None and _SECRET.search(word) is not None
     return " ".join(filter(None, shown))
 
 

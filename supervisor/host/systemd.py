@@ -149,9 +149,9 @@ def session(user: User) -> dict[str, str]:
     return {**who, "XDG_RUNTIME_DIR": runtime, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus"}
 
 
-def lingers(user: User) -> bool:
-    """Whether a user's systemd is up without a login."""
-    return (_LINGER / user.name).exists()
+def lingers(user: str) -> bool:
+    """Whether a user's systemd, and with it his services, is up without a login."""
+    return (_LINGER / user).exists()
 
 
 def _matching(directory: Path, pattern: str) -> list[Path]:

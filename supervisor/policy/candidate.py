@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from supervisor.openclaw.config import ConfigFacts, ConfigFault
 from supervisor.openclaw.ports import Family
-from supervisor.policy.definition import Definition
+from supervisor.policy.definition import RANK, Definition
 from supervisor.policy.document import Document
 from supervisor.policy.fault import Fault
 
 # A device and an inode that exist, and the path from there on that does not exist yet.
 Spot: TypeAlias = tuple[int, int, str]
 Kind: TypeAlias = Literal["absent", "directory", "file", "other"]
-
-_RANK: Final = {"rescue": 0, "main": 1, "extra": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ class Candidate:
     @property
     def precedence(self) -> tuple[bool, int, str]:
         """Lower goes first: of two that cannot both run, what is wanted before what is not, the rescue before main before extra."""
-        return not self.definition.enabled, _RANK[self.definition.role], self.name
+        return not self.definition.enabled, RANK[self.definition.role], self.name
 
     def shares_config(self, other: "Candidate") -> bool:
         """Whether one file configures both, so that all it says is said twice."""

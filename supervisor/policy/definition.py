@@ -12,6 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from supervisor.openclaw import paths
 
 Role = Literal["main", "rescue", "extra"]
+RANK: Final[Mapping[Role, int]] = {"rescue": 0, "main": 1, "extra": 2}
+"""Who goes first, the lowest."""
 Applied: TypeAlias = Literal["live", "restart", "identity"]
 
 NAME_PATTERN = r"[a-z0-9][a-z0-9-]{0,31}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from supervisor.policy import child as one
 from supervisor.policy import exits, reload, repair
 from supervisor.policy.actions import Action, Finish, RepairStep, Report, Watch
+from supervisor.policy.definition import RANK
 from supervisor.policy.events import (
     Booted,
     ChildEvent,
@@ -27,7 +28,6 @@ from supervisor.policy.state import Blocked, Child, Queued, Repairing, Starting,
 RESCUE_FIRST_S = 60.0
 # A start that takes longer than this is a slow one (a migration): it no longer keeps others from starting.
 COLD_START_S = 60.0
-RANK = {"rescue": 0, "main": 1, "extra": 2}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,47 @@
 """A config goes back byte for byte, whatever has taken its place."""
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from supervisor.host.config_files import Looked, read, replace
 from supervisor.openclaw.content import Content
+from tests.shortage import without_descriptors
+
+USER = 12345
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """A directory of a gateway's user, and one of root's that everybody may look into."""
+
+    his: Path
+    ours: Path
+
+
+@pytest.fixture
+def places() -> Iterator[Places]:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory to another user")
+    # Not in tmp_path: there, the other user could not even go.
+    top = Path(tempfile.mkdtemp())
+    top.chmod(0o755)
+    found = Places(top / "his", top / "ours")
+    for place in (found.his, found.ours):
+        place.mkdir()
+    os.chown(found.his, USER, USER)
+    yield found
+    shutil.rmtree(top)
+
+
+def link(path: Path, target: Path, uid: int = USER) -> None:
+    path.symlink_to(target)
+    os.lchown(path, uid, uid)
 
 
 def content(path: Path, data: bytes = b"{good}") -> Content:
@@ -63,6 +98,15 @@ def test_what_cannot_be_written_is_told_and_leaves_no_draft(tmp_path: Path) -> N
     assert "No such file or directory" in replace(content(path))
 
 
+def test_the_draft_of_a_replacement_that_was_killed_goes_with_the_next_one(tmp_path: Path) -> None:
+    """It would keep the config's secrets for ever; what has only a similar name is somebody else's."""
+    path = tmp_path / "openclaw.json"
+    (tmp_path / ".openclaw.json.0123abcd.tmp").write_bytes(b"{go")
+    (tmp_path / ".openclaw.json.mine.tmp").write_bytes(b"{mine}")
+    assert replace(content(path)) == ""
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".openclaw.json.mine.tmp", "openclaw.json"]
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can meet a directory of another user that it may write")
 def test_a_directory_of_somebody_else_is_refused(tmp_path: Path) -> None:
     """A gateway's user could have made its config a link to anywhere."""
@@ -79,6 +123,12 @@ def test_a_fifo_is_never_waited_for(tmp_path: Path) -> None:
     assert read(str(path)).key == "unreadable: Not a regular file"
 
 
+def test_a_file_that_no_memory_would_hold_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "openclaw.json").open("wb") as file:
+        file.truncate(1 << 40)
+    assert read(str(tmp_path / "openclaw.json")).key == "unreadable: File too large"
+
+
 def test_no_look_costs_a_descriptor(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "file").touch()
@@ -88,6 +138,24 @@ def test_no_look_costs_a_descriptor(tmp_path: Path) -> None:
             read(str(each))
             Looked(str(each)).look()
     assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
+
+
+def test_a_file_that_cannot_be_seen_now_is_as_it_was(tmp_path: Path) -> None:
+    """RELIABILITY.md Q8: our shortage of descriptors is no change of a gateway's config."""
+    path, more = tmp_path / "openclaw.json", tmp_path / "more.json"
+    path.write_text('{$include: "./more.json"}')
+    more.write_text("{}")
+    looked = Looked(str(path))
+    before = looked.look()
+    more.write_text("{ }")
+    with without_descriptors(os.getpid()):
+        assert looked.look() == before
+    assert looked.look() != before
+    path.write_text('{$include: "./more.json" }')
+    unseen = Looked(str(path))
+    with without_descriptors(os.getpid()):
+        assert unseen.look().key == "unreadable: Too many open files"
+    assert unseen.look().files
 
 
 def test_a_look_sees_an_included_file_change(tmp_path: Path) -> None:
@@ -101,3 +169,76 @@ def test_a_look_sees_an_included_file_change(tmp_path: Path) -> None:
     keys += [looked.look().key, looked.look().key]
     assert keys[0] == ""
     assert keys[1] == keys[2] != keys[3] == keys[4]
+
+
+def test_root_is_not_led_into_its_own_directory(places: Places) -> None:
+    """R2: the bytes are the gateway's user's, so where they go must not be his choice."""
+    target = places.ours / "openclaw.json"
+    target.write_bytes(b"{ours}")
+    path = places.his / "openclaw.json"
+    link(path, target)
+    assert "belongs to uid 0" in replace(content(path), owner=USER)
+    assert target.read_bytes() == b"{ours}"
+    path.unlink()
+    link(places.his / "there", places.ours)
+    assert "belongs to uid 0" in replace(content(places.his / "there" / "new.json"), owner=USER)
+    assert not (places.ours / "new.json").exists()
+
+
+def test_a_link_of_his_leads_wherever_he_may_write_himself(places: Places) -> None:
+    dotfiles = places.his / "dotfiles"
+    dotfiles.mkdir()
+    os.chown(dotfiles, USER, USER)
+    path = places.his / "openclaw.json"
+    link(path, Path("dotfiles/../dotfiles/claw.json"))
+    assert replace(content(path), owner=USER) == ""
+    assert path.is_symlink()
+    assert (dotfiles / "claw.json").read_bytes() == b"{good}"
+    assert (dotfiles / "claw.json").stat().st_uid == USER
+
+
+def test_what_root_has_linked_is_followed_to_roots_own_directory(places: Places) -> None:
+    (places.ours / "openclaw.json").symlink_to("claw.json")
+    assert replace(content(places.ours / "openclaw.json"), owner=USER) == ""
+    assert (places.ours / "claw.json").read_bytes() == b"{good}"
+
+
+def test_an_included_file_of_roots_is_not_written_for_him(places: Places) -> None:
+    """He names it in his config, and its earlier bytes could be what he wants there again."""
+    path, included = places.his / "openclaw.json", places.ours / "more.json"
+    included.write_bytes(b"{now}")
+    both = Content(((str(path), b"{}"), (str(included), b"{before}")))
+    assert "belongs to uid 0" in replace(both, owner=USER)
+    assert included.read_bytes() == b"{now}"
+
+
+def test_root_reads_nothing_for_him_that_he_could_not_read(places: Places) -> None:
+    secret, hidden = places.ours / "secret.json", places.ours / "hidden"
+    secret.write_bytes(b"{secret}")
+    secret.chmod(0o600)
+    hidden.mkdir(mode=0o700)
+    (hidden / "notes.json").write_bytes(b"{secret}")
+    path = places.his / "openclaw.json"
+    for target in (secret, hidden / "notes.json"):
+        link(path, target)
+        assert read(str(path), owner=USER).key == "unreadable: Permission denied"
+        assert Looked(str(path), USER).look().key == "unreadable: Permission denied"
+        assert read(str(path)).text == "{secret}"
+        path.unlink()
+        path.write_text(f'{{$include: "{target}"}}')
+        os.chown(path, USER, USER)
+        assert [file for file, _ in read(str(path), owner=USER).files] == [str(path)]
+        path.unlink()
+
+
+def test_what_everybody_may_read_is_read_for_him(places: Places) -> None:
+    (places.ours / "more.json").write_bytes(b"{}")
+    link(places.his / "openclaw.json", places.ours / "more.json")
+    assert read(str(places.his / "openclaw.json"), owner=USER).text == "{}"
+
+
+def test_links_that_go_in_a_circle_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "openclaw.json"
+    path.symlink_to(path)
+    assert read(str(path)).key == "unreadable: Too many levels of symbolic links"
+    assert "Too many levels of symbolic links" in replace(content(path))

@@ -80,3 +80,25 @@ def test_a_config_file_elsewhere_is_private_by_itself(short_dir: Path, state_dir
     link.symlink_to(config)
     config.chmod(0o644)
     assert ownership.config(str(link), US, "someone", str(state_dir)) is not None
+
+
+@pytest.mark.skipif(US != 0, reason="only root can give a link to another user")
+def test_a_link_that_another_user_could_change_is_no_way(short_dir: Path) -> None:
+    """R2: it leads to what is one's own today, and tomorrow to what he likes."""
+    his, state_dir = short_dir / "his", short_dir / "s"
+    his.mkdir()
+    state_dir.mkdir(mode=0o700)
+    (state_dir / "openclaw.json").write_text("{}")
+    os.chown(his, 12345, 12345)
+    (his / "link").symlink_to(state_dir)
+    (short_dir / "way").symlink_to("his/../his/link")
+    for path in (his / "link", short_dir / "way"):
+        assert f"{his}, on the way to {path}, belongs to uid 12345" in wrong(path)
+        found = ownership.config(str(path / "openclaw.json"), US, "someone", str(state_dir))
+        assert found is not None
+        assert "uid 12345" in found.text
+    mine = short_dir / "mine"
+    mine.symlink_to(state_dir)
+    assert not wrong(mine)
+    os.lchown(mine, 12345, 12345)
+    assert f"{mine}, on the way" in wrong(mine)

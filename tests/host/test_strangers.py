@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -166,3 +167,23 @@ def test_a_title_that_overwrites_the_command_line_leaves_the_token() -> None:
         gateway.stdout.readline()
         assert run_token(gateway.pid) == "ours.1"
         assert (describe(gateway.pid).command, describe(gateway.pid).profile) == ("openclaw-gateway", "main")
+
+
+def seconds(pid: int) -> float:
+    """The least of three, which is what it costs and not what the machine was busy with."""
+    took = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        describe(pid)
+        took.append(time.perf_counter() - begun)
+    return min(took)
+
+
+@pytest.mark.parametrize("piece", ["token", "-token", "token ", "a://", "-"])
+def test_a_long_command_line_costs_no_more_than_a_short_one(piece: str) -> None:
+    """It is masked in the brain's loop: with one that took 10 s, whoever holds a port would have the brain replaced."""
+    word = piece * (120_000 // len(piece))
+    with process("gateway") as short, process(*[word] * 8) as long:
+        assert seconds(long) < 50 * seconds(short)
+        assert describe(long).command.startswith("/bin/sh -c echo; read line ")
+        assert describe(long).command.endswith("…")

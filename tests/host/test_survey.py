@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from supervisor.host.survey import machine
 from supervisor.host.survey.profiles import gateways, profiles
 from supervisor.host.survey.services import starters
 from supervisor.openclaw.config import ConfigFacts, ConfigFault
+from tests.real_openclaw import node_binary
 
 
 def profile(home: Path, name: str, text: str = '{"gateway": {"mode": "local"}}') -> None:
@@ -50,20 +53,71 @@ def test_a_profile_with_a_broken_config_is_there_all_the_same(tmp_path: Path) ->
     assert found.port == 23592
 
 
-def test_a_running_gateway_is_found_with_its_state_dir(tmp_path: Path) -> None:
-    launcher = tmp_path / "openclaw"
-    launcher.write_text("import time\nprint('up', flush=True)\ntime.sleep(60)\n")
-    env = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:/usr/bin"}
-    argv = [sys.executable, str(launcher), "--profile", "work", "gateway", "run"]
-    with subprocess.Popen(argv, env=env, stdout=subprocess.PIPE) as child:
+def test_a_config_that_would_be_waited_for_is_not(tmp_path: Path) -> None:
+    """`clawsup add` and `up` look at every profile of a home, whoever may have made it what it is."""
+    for name in (".openclaw-fifo", ".openclaw-large"):
+        (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / ".openclaw-fifo" / "openclaw.json")
+    with (tmp_path / ".openclaw-large" / "openclaw.json").open("wb") as file:
+        file.truncate(1 << 40)
+    fifo, large = profiles(str(tmp_path))
+    assert isinstance(fifo.config, ConfigFault)
+    assert "not a file" in fifo.config.text
+    assert isinstance(large.config, ConfigFault)
+    assert "larger than 2048 KiB" in large.config.text
+
+
+@contextmanager
+def process(home: Path, code: str, *argv: str, program: str = sys.executable) -> Iterator[int]:
+    """A launcher called openclaw that does this and then waits; it says when it has."""
+    launcher = home / "openclaw"
+    launcher.write_text(code)
+    env = {"HOME": str(home), "PATH": f"{home}:/usr/bin"}
+    with subprocess.Popen([program, str(launcher), *argv], env=env, stdout=subprocess.PIPE) as child:
         try:
             assert child.stdout is not None
-            child.stdout.readline()
-            found = {each.pid: each for each in gateways()}[child.pid]
+            assert child.stdout.readline() == b"up\n"
+            yield child.pid
         finally:
             child.kill()
+
+
+WAITS = "import time\nprint('up', flush=True)\ntime.sleep(60)\n"
+
+
+@pytest.mark.parametrize("argv", [("--profile", "work"), ("--profile=work",)])
+def test_a_running_gateway_is_found_with_its_state_dir(tmp_path: Path, argv: tuple[str, ...]) -> None:
+    with process(tmp_path, WAITS, *argv, "gateway", "run") as pid:
+        found = {each.pid: each for each in gateways()}[pid]
     assert found.state_dir == os.path.realpath(tmp_path / ".openclaw-work")
     assert (found.launcher_dir, found.supervisor) == (str(tmp_path), "")
+
+
+def test_a_command_that_talks_to_a_gateway_is_none(tmp_path: Path) -> None:
+    """R8: `doctor` called it an error, and `up` refused."""
+    with process(tmp_path, WAITS, "gateway", "status") as pid:
+        assert pid not in {each.pid for each in gateways()}
+
+
+def test_a_gateway_under_its_title_is_known_by_its_lock_and_a_command_under_that_title_is_none(tmp_path: Path) -> None:
+    """All of `openclaw gateway …` is called openclaw-gateway, with its argv gone; of OpenClaw's lock see FACTS.md §7.1."""
+    title = "process.title = 'openclaw-gateway'; console.log('up'); setTimeout(() => 0, 60000);"
+    state_dir = tmp_path / "elsewhere"
+    locks = state_dir / "tmp" / "openclaw-0"
+    locks.mkdir(parents=True)
+    opens = f"require('fs').openSync('{locks}/gateway.state.lock.sqlite', 'w'); {title}"
+    listens = f"require('net').createServer().listen(0, '127.0.0.1', () => {{ {title} }});"
+    argv, program = (
+        ("--profile", "work", "gateway", "run", "--port", "18789", "--allow-unconfigured"),
+        str(node_binary()),
+    )
+    with process(tmp_path, opens, *argv, program=program) as pid:
+        found = {each.pid: each for each in gateways()}[pid]
+    assert found.state_dir == os.path.realpath(state_dir)
+    with process(tmp_path, listens, *argv, program=program) as pid:
+        assert pid in {each.pid for each in gateways()}
+    with process(tmp_path, title, *argv, program=program) as pid:
+        assert pid not in {each.pid for each in gateways()}
 
 
 def test_pm2_entries_tell_which_gateway_they_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +158,26 @@ def test_cron_lines_that_start_a_gateway_are_found_and_comments_are_not(tmp_path
     assert found.kind == "crontab line"
     assert found.where.endswith("cron.d/claw")
     assert Path(found.state_dir).name == ".openclaw-rescue"
+
+
+def test_of_a_cron_line_only_what_tells_its_gateway_is_shown(tmp_path: Path) -> None:
+    """R1: people put tokens into crontabs, and `doctor` is pasted into bug reports."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/crontab").write_text(
+        "MAILTO=me\n@reboot root K=s3cr3t /opt/claw/openclaw --token s3cr3t --profile main gateway --password s3cr3t\n"
+    )
+    (found,) = starters(str(tmp_path), tmp_path)
+    assert str(found) == f"crontab line 2: /opt/claw/openclaw --profile main gateway ({tmp_path}/etc/crontab)"
+    assert "s3cr3t" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    "line", ["openclaw gateway status", "openclaw --profile x gateway call health", "openclaw; gateway"]
+)
+def test_a_cron_line_that_only_talks_to_a_gateway_starts_none(tmp_path: Path, line: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/crontab").write_text(f"* * * * * root {line}\n")
+    assert starters(str(tmp_path), tmp_path) == ()
 
 
 def test_the_machine_tells_what_it_has() -> None:

@@ -2,8 +2,8 @@
 
 The FIFO is opened O_RDWR by everybody, the gateway included: nobody ever sees EPIPE, EOF or a hang-up, and what is in it lives as
 long as anybody has it open. `os.splice` moves bytes inside the kernel, so that a SIGKILL of the pump cannot catch
-any in its memory; the next pump goes on at the end of the file. While a disk refuses,
-output waits in the FIFO up to half of its size; what is more is read, counted, and told in the log once the disk takes some again.
+any in its memory; the next pump goes on at the end of the file. While a disk refuses, output waits in the FIFO, up to half of its
+size; what is more is read, counted, and told in the log once the disk takes some again.
 """
 
 import array

@@ -148,6 +148,7 @@ async def run(  # noqa: PLR0913 - what a spawn needs, each once
         if isinstance(process, NotSpawned):
             return process
         code: int | None = None
+        status: int | None = None
         try:
             with anyio.move_on_after(timeout_s):
                 async with anyio.create_task_group() as tasks:

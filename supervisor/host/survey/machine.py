@@ -13,7 +13,6 @@ from typing import Final
 import psutil
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
-_LINGER: Final = Path("/var/lib/systemd/linger")
 _UNSYNCHRONISED: Final = 0x40  # STA_UNSYNC of <linux/timex.h>
 _TIMEX_WORDS: Final = 64  # struct timex is 208 bytes; `status` is its fifth word
 _TIMEX_STATUS: Final = 5
@@ -32,13 +31,17 @@ def available_bytes() -> int:
 
 def free_disk(path: str) -> int | None:
     """Bytes an ordinary user may still write where `path` is or would be; None when that cannot be told."""
-    place = Path(path)
-    while not place.exists() and place != place.parent:
-        place = place.parent
     try:
-        return shutil.disk_usage(place).free
+        return shutil.disk_usage(existing(path)).free
     except OSError:
         return None
+
+
+def existing(path: str) -> str:
+    """The path itself, or the deepest directory above it that is there and can be seen."""
+    while not os.path.exists(path) and path != os.path.dirname(path):  # noqa: PTH110,PTH120 (Path.exists raises where it may not look)
+        path = os.path.dirname(path)  # noqa: PTH120
+    return path
 
 
 def clock_is_synchronised() -> bool | None:
@@ -53,11 +56,6 @@ def clock_is_synchronised() -> bool | None:
 def clock_lag_s() -> float:
     """Seconds that the clock is behind the youngest file of this package, which cannot be: 0 for a clock that may be right."""
     return max(0.0, Path(__file__).stat().st_mtime - time.time())
-
-
-def lingers(user: str) -> bool:
-    """Whether systemd lets this user's services run on after the last log-out."""
-    return (_LINGER / user).exists()
 
 
 def has_systemd() -> bool:

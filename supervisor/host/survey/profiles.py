@@ -1,20 +1,23 @@
 """OpenClaw's own traces: the profiles of a home, and the gateways that run."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
 
-from supervisor.openclaw import paths, setup
+from supervisor.host.survey import files
+from supervisor.openclaw import command_line, paths, setup
 from supervisor.openclaw.config import ConfigFacts, ConfigFault, read_config
 
 _PREFIX = ".openclaw"
-# The title a gateway gives itself, as the kernel cuts it.
-_TITLE = "openclaw-gatewa"
+# The title a gateway gives itself, and as the kernel cuts it.
+_TITLES = frozenset({"openclaw-gateway", "openclaw-gatewa"})
+_LOCK = re.compile(r"(/.*)/tmp/openclaw-\d+/gateway\.state\.lock\.sqlite")
+_MAX_CONFIG_BYTES = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,12 @@ def profiles(home: str) -> tuple[Profile, ...]:
         state_dir = os.path.join(home, name)  # noqa: PTH118 (paths are text here, as in a definition)
         config = paths.config_path(state_dir)
         if name in (_PREFIX, f"{_PREFIX}-{profile}") and paths.is_profile(profile) and Path(config).exists():
-            found.append(Profile(profile, state_dir, read_config(config, lambda path: Path(path).read_bytes())))
+            found.append(Profile(profile, state_dir, read_config(config, _content)))
     return tuple(found)
+
+
+def _content(path: str) -> bytes:
+    return files.content(path, _MAX_CONFIG_BYTES)
 
 
 def gateways() -> tuple[Running, ...]:
@@ -68,15 +75,30 @@ def _gateways() -> Iterator[Running]:
         # It may end, or turn out to be another user's, between any two looks at it.
         with suppress(psutil.Error, OSError):
             argv = process.cmdline()
-            if process.name() == _TITLE or ("gateway" in argv and any("openclaw" in word for word in argv[:3])):
-                environment = process.environ()
-                launcher_dir = environment.get("PATH", "").partition(":")[0]
-                ours = environment.get("CLAWSUP_STATE_DIR", "") if environment.get("CLAWSUP_RUN") else ""
-                yield Running(process.pid, _state_dir(environment, argv), launcher_dir, ours)
+            is_titled = process.name() in _TITLES and not any(argv[1:])
+            if not is_titled and not command_line.runs_gateway(argv):
+                continue
+            environment = process.environ()
+            state_dir = command_line.state_dir(argv, environment, "/")
+            if is_titled:
+                locked = _locked(process.pid)
+                if not locked and not _listens(process):
+                    continue
+                state_dir = locked or state_dir
+            launcher_dir = environment.get("PATH", "").partition(":")[0]
+            ours = environment.get("CLAWSUP_STATE_DIR", "") if environment.get("CLAWSUP_RUN") else ""
+            yield Running(process.pid, os.path.realpath(state_dir), launcher_dir, ours)
 
 
-def _state_dir(environment: Mapping[str, str], argv: list[str]) -> str:
-    named = next((value for word, value in pairwise(argv) if word == "--profile"), "")
-    home = environment.get("OPENCLAW_HOME") or environment.get("HOME") or "/"
-    profile = named or environment.get("OPENCLAW_PROFILE") or paths.DEFAULT_PROFILE
-    return os.path.realpath(environment.get("OPENCLAW_STATE_DIR") or paths.state_dir(profile, home))
+def _locked(pid: int) -> str:
+    """The state dir whose lock a gateway holds open: its `--profile` is gone with its argv. "" where there is none."""
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):
+            if found := _LOCK.fullmatch(str(entry.readlink())):
+                return found[1]
+    return ""
+
+
+def _listens(process: psutil.Process) -> bool:
+    """Whether a port is its own: `openclaw gateway status` and the like give themselves a gateway's title, too."""
+    return any(each.status == psutil.CONN_LISTEN for each in process.net_connections("tcp"))

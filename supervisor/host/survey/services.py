@@ -12,13 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from supervisor.openclaw import paths
+from supervisor.host.survey import files
+from supervisor.openclaw import command_line
+from supervisor.openclaw.masking import Mask
 
 _MAX_BYTES: Final = 256 * 1024
 _CRONTAB_TIMEOUT_S: Final = 5
-_STARTS_GATEWAY: Final = re.compile(r"openclaw\b.*\bgateway\b")
-_PROFILE: Final = re.compile(r"(?:--profile[ =]|OPENCLAW_PROFILE=)[\"']?([A-Za-z0-9_-]+)")
-_STATE_DIR: Final = re.compile(r"OPENCLAW_STATE_DIR=[\"']?([^\s\"']+)")
+# `gateway status` and the like start none.
+_STARTS_GATEWAY: Final = re.compile(
+    r"(?P<launcher>[\w./-]{0,200}openclaw\b[\w./-]*+)(?P<options>[^;&|\n]{0,2000}?\s)gateway"
+    r"(?=[\s\"';&|>)]|$)(?!\s+(?!run\b|start\b|restart\b)[a-z])"
+)
+_PROFILE: Final = re.compile(r"--profile[ =][\"']?([A-Za-z0-9_-]+)")
+_VARIABLE: Final = re.compile(r"\b(OPENCLAW_STATE_DIR|OPENCLAW_PROFILE|OPENCLAW_HOME)=[\"']?([^\s\"']+)")
 _CRON_FILES: Final = ("etc/crontab", "etc/cron.d")
 _SHOWN: Final = 80
 
@@ -72,9 +78,16 @@ def _crontabs(home: str, root: Path) -> Iterator[Starter]:
     if root == Path("/") and pwd.getpwuid(os.geteuid()).pw_dir == home:
         texts.append(("crontab -l", _own_crontab(), "crontab -e, and take that line out"))
     for where, text, mend in texts:
-        for line in text.splitlines():
-            if not line.lstrip().startswith("#") and _STARTS_GATEWAY.search(line):
-                yield Starter("crontab line", line.strip()[:_SHOWN], where, _state_dir(line, home), mend)
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.lstrip().startswith("#") and (found := _STARTS_GATEWAY.search(line)):
+                name = f"{number}: {_words(found)}"[:_SHOWN]
+                yield Starter("crontab line", name, where, _state_dir(line, home), mend)
+
+
+def _words(found: re.Match[str]) -> str:
+    """Of a line only what tells which gateway it starts: there may be tokens in all the rest."""
+    profile = _PROFILE.search(found["options"])
+    return Mask().line(f"{found['launcher']} {f'{profile[0]} ' if profile else ''}gateway")
 
 
 def _own_crontab() -> str:
@@ -94,14 +107,14 @@ def _own_crontab() -> str:
 
 
 def _state_dir(text: str, home: str) -> str:
-    if found := _STATE_DIR.search(text):
-        return os.path.realpath(paths.expand(found[1].replace("$HOME", home), home=home, base=home))
+    environment = {name: value.replace("$HOME", home) for name, value in _VARIABLE.findall(text)}
     named = _PROFILE.search(text)
-    return os.path.realpath(paths.state_dir(named[1] if named else paths.DEFAULT_PROFILE, home))
+    words = ("--profile", named[1]) if named else ()
+    return os.path.realpath(command_line.state_dir(words, environment, home))
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes()[:_MAX_BYTES].decode(errors="replace") if path.is_file() else ""
+        return files.content(str(path), _MAX_BYTES).decode(errors="replace")
     except OSError:
         return ""
