@@ -1,13 +1,14 @@
 """Brings a brain to life: adopts what lives, serves the control socket, runs until all has stopped or it dies."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 
 import anyio
+from anyio.abc import TaskStatus
 from loguru import logger
 
 from supervisor.brain.alone import be_alone
@@ -24,6 +25,7 @@ from supervisor.control.server import serve
 from supervisor.daemon import Daemon
 from supervisor.errors import ClawsupError
 from supervisor.host import locks
+from supervisor.host.descriptors import Reserve
 from supervisor.host.line import Hello, Line
 from supervisor.host.records import Records, prepare_directory
 from supervisor.policy import record
@@ -34,17 +36,26 @@ from supervisor.policy.status import headline
 
 # A brain beats three times within its keeper's patience.
 BEATS = 3
+# What a disk that is full or read-only, or a machine without descriptors, says to a new socket; it is asked again.
+REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
+SERVE_AGAIN_S = 5.0
+# The status line is said anew no more often than this.
+HEADLINE_PAUSE_S = 0.1
+# A stop that takes longer than the unit allows asks for so much more with each beat.
+MORE_TIME_S = 30
 
 
 class Brain:
     """One brain's parts, in the order in which they come to life."""
 
-    def __init__(self, place: Place, slot: locks.LowSlot, line: Line, hello: Hello) -> None:
+    def __init__(self, place: Place, slot: locks.LowSlot, reserve: Reserve, line: Line, hello: Hello) -> None:
         self._place = place
         self._line = line
         self._hello = hello
         self._readings = Readings(place.conf_dir)
+        self._reserve = reserve
         self._beaten = 0.0
+        self._said = ""
         for directory in (place.state_dir, place.state_dir / "logs", place.state_dir / "children"):
             refused = prepare_directory(directory)
             if refused:
@@ -60,7 +71,7 @@ class Brain:
             beat=self._beat,
             beat_s=hello.silence_s / BEATS,
         )
-        self._overview = Overview(place, hello, self._daemon, self._hands, self._chronicle, self._readings)
+        self._overview = Overview(place, hello, self._daemon, self._hands, self._chronicle, self._readings, reserve)
         hands = self._hands
         hands.calling.attach(lambda: self._daemon.fleet.children, self._chronicle.note)
         self._gatekeeper = Gatekeeper(
@@ -70,7 +81,7 @@ class Brain:
             lambda: gateways_of(self._overview),
             hello.keeper_pid,
         )
-        self._errands = Errands(self._gatekeeper, hands.guard, hands.launchers, self._readings.extra, hands.calling)
+        self._errands = Errands(place, self._gatekeeper, hands.guard, hands.commands, hands.calling)
 
     async def run(self) -> None:
         """Live."""
@@ -86,10 +97,7 @@ class Brain:
                 self._daemon.decide(ShutdownAsked(at_once=self._hello.stopping > 1))
             else:
                 self._daemon.decide(Booted(first=self._hello.first))
-            socket = self._place.state_dir / "control.sock"
-            await tasks.start(
-                partial(serve, socket, self._overview, allowed=self._gatekeeper.may, errands=self._errands)
-            )
+            await tasks.start(self._serve)
             self._line.notify("READY=1")
             tasks.start_soon(self._tell_headline)
             tasks.start_soon(self._hands.guard.watch, lambda: self._daemon.fleet.children, self._chronicle.note)
@@ -99,6 +107,27 @@ class Brain:
         self._chronicle.note([record.Line("supervisor_stopped", None, {})])
         self._chronicle.journal.flush()
         self._line.notify("STOPPING=1")
+
+    async def _serve(self, *, task_status: TaskStatus[None]) -> None:
+        """Answer on the control socket; while a disk refuses to take one, the gateways are looked after all the same."""
+        served = _Served(task_status, self._overview)
+        while True:
+            try:
+                await serve(
+                    self._place.state_dir / "control.sock",
+                    self._overview,
+                    allowed=self._gatekeeper.may,
+                    errands=self._errands,
+                    guests=self._gatekeeper.guests,
+                    reserve=self._reserve,
+                    task_status=served,
+                )
+            except ClawsupError as error:
+                if not isinstance(error.__cause__, OSError) or error.__cause__.errno not in REFUSALS:
+                    raise
+                served.started()
+                self._overview.unheard = error.what
+            await anyio.sleep(SERVE_AGAIN_S)
 
     async def _take_over(self) -> None:
         """Adopt every gateway of an earlier brain that lives, and learn how the others ended."""
@@ -110,7 +139,7 @@ class Brain:
             # A life that is not on record, because a disk was full, may have followed the one that is.
             if life is not None and (adopted is None or adopted.life != life.number):
                 self._daemon.decide(
-                    SpawnFailed(child.name, life.number, "the supervisor died while it started it")
+                    SpawnFailed(child.name, life.number, "the supervisor died while it started it", cut_short=True)
                     if life.pid is None
                     else await self._hands.ended_unseen(child.name, life, child.definition)
                 )
@@ -138,7 +167,7 @@ class Brain:
 
     def _make_room(self) -> None:
         """End between two decisions, with all that is known on disk: to the gateways this is no more than a brain's death."""
-        self._hands.drain()
+        self._hands.outputs.drain_all()
         self._chronicle.journal.flush()
         os._exit(0)
 
@@ -150,31 +179,58 @@ class Brain:
 
     async def _tell_headline(self) -> None:
         """Keep systemd's status line true; one that has not changed is not said again."""
-        told = ""
         while True:
-            said = headline(self._daemon.fleet)
-            if said != told:
-                told = said
-                self._line.notify(f"STATUS={said}")
+            self._say_headline()
             await self._daemon.changed()
+            await anyio.sleep(HEADLINE_PAUSE_S)
+
+    def _say_headline(self) -> None:
+        said = headline(self._daemon.fleet)
+        if degraded := self._overview.degraded():
+            said += f"; degraded: {'; '.join(degraded)}"
+        if said != self._said:
+            self._said = said
+            self._line.notify(f"STATUS={said}")
 
     def _beat(self) -> None:
         now = anyio.current_time()
         if now - self._beaten >= self._hello.silence_s / (BEATS + 1):
             self._beaten = now
             self._line.beat()
-            self._chronicle.tend(self._hands.logs)
+            if self._daemon.fleet.closing:
+                self._line.notify(f"EXTEND_TIMEOUT_USEC={MORE_TIME_S * 1_000_000}")
+            self._chronicle.tend(self._hands.outputs.logs)
+            self._hands.outputs.release(self._daemon.fleet.children)
+            self._reserve.look()
+            self._chronicle.tell(self._overview.degraded())
+            self._say_headline()
             self._hands.casebook.tend(self._daemon.fleet.children.values(), now)
 
     def _beginning(self) -> record.Line:
-        fields = {"pid": os.getpid(), "keeper_pid": os.getppid(), "brains": self._hello.brains}
+        fields = {"pid": os.getpid(), "keeper_pid": self._hello.keeper_pid, "brains": self._hello.brains}
         return record.Line("supervisor_started", None, {**fields, **record.beginning(self._daemon.fleet)})
+
+
+class _Served:
+    """Tells its first start to who waits for it, and by each that the socket can be heard."""
+
+    def __init__(self, waiting: TaskStatus[None], overview: Overview) -> None:
+        self._waiting: TaskStatus[None] | None = waiting
+        self._overview = overview
+
+    def started(self, value: None = None) -> None:  # noqa: ARG002 (the shape of TaskStatus)
+        """The socket takes connections."""
+        self._overview.unheard = ""
+        if self._waiting is not None:
+            self._waiting.started()
+            self._waiting = None
 
 
 def main(arguments: list[str]) -> int:
     """`python -m supervisor.brain`, started by the keeper."""
     # The lock's number in a gateway must be low, so it is reserved before anything else is opened.
     slot = locks.LowSlot()
+    reserve = Reserve()
     parser = argparse.ArgumentParser(prog="supervisor.brain")
     parser.add_argument("--conf-dir", type=Path, required=True)
     parser.add_argument("--state-dir", type=Path, required=True)
@@ -186,7 +242,7 @@ def main(arguments: list[str]) -> int:
         signal.signal(number, _unheard)
     place = Place(options.conf_dir, options.state_dir, str(Path(sys.executable).parent), dict(os.environ))
     try:
-        anyio.run(_live, place, slot, options.keeper_fd)
+        anyio.run(_live, place, slot, reserve, options.keeper_fd)
     except (ClawsupError, BaseExceptionGroup) as error:
         told = _innermost(error)
         if not isinstance(told, ClawsupError):
@@ -196,11 +252,11 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-async def _live(place: Place, slot: locks.LowSlot, keeper_fd: int) -> None:
+async def _live(place: Place, slot: locks.LowSlot, reserve: Reserve, keeper_fd: int) -> None:
     line = Line(keeper_fd)
     hello = await line.hello()
     be_alone(place.state_dir, line.keeper_lives)
-    await Brain(place, slot, line, hello).run()
+    await Brain(place, slot, reserve, line, hello).run()
 
 
 def _unheard(number: int, frame: object) -> None:

@@ -9,27 +9,29 @@ import math
 import os
 import signal
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVarTuple, Unpack, assert_never
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
 from supervisor.brain import preflight
 from supervisor.brain.calling import Calling
 from supervisor.brain.casebook import Casebook
+from supervisor.brain.commands import Commands, Extra
 from supervisor.brain.endings import Endings
-from supervisor.brain.eyes import Extra, Eyes
+from supervisor.brain.eyes import Eyes
 from supervisor.brain.guard import Guard
 from supervisor.brain.identity import Identity
 from supervisor.brain.launchers import Launchers, Place, Short, account_of
 from supervisor.brain.lives import SWEEP_PAUSE_S, SWEEP_ROUNDS, Lives, Living
 from supervisor.brain.mender import Mender
+from supervisor.brain.outputs import Outputs
 from supervisor.host import cgroups, locks, processes
 from supervisor.host.line import Line
 from supervisor.host.locks import LowSlot
-from supervisor.host.logs.pump import Log, outlet
 from supervisor.openclaw import launch
 from supervisor.policy.actions import (
     Action,
@@ -52,7 +54,7 @@ from supervisor.policy.actions import (
 )
 from supervisor.policy.definition import Definition
 from supervisor.policy.events import Adopted, Event, Exited, Spawned, SpawnFailed, SpawnRefused
-from supervisor.policy.facts import Obstacle
+from supervisor.policy.facts import Cause, Obstacle
 from supervisor.policy.state import Life
 
 Ts = TypeVarTuple("Ts")
@@ -68,13 +70,14 @@ class Hands:
         self._extra = extra
         self.launchers = Launchers(place)
         self.lives = Lives(identity, cgroups.ground())
-        self.guard = Guard(place, self.launchers, extra)
+        self.outputs = Outputs(place.state_dir / "logs", line, self.lives, self.begin)
+        self.commands = Commands(self.launchers, self.lives, extra)
+        self.guard = Guard(place, self.launchers, self.commands)
         self.calling = Calling(place.state_dir, self.guard, self.launchers, extra)
         self.casebook = Casebook(place.state_dir, self.guard, self.launchers)
-        self.eyes = Eyes(self.lives, self.launchers, self.guard, extra, lambda name: self.log(name).written)
-        self._endings = Endings(place, self.launchers, self.guard, self.lives, extra)
-        self._mender = Mender(self.guard, self.casebook, self.launchers, extra, self.calling)
-        self.logs: dict[str, Log] = {}
+        self.eyes = Eyes(self.lives, self.launchers, self.guard, extra, self.outputs.written)
+        self._endings = Endings(place, self.launchers, self.guard, self.lives, extra, self.outputs.written)
+        self._mender = Mender(self.guard, self.casebook, self.commands, self.calling)
         self._watches: dict[str, anyio.CancelScope] = {}
         self._sweeping = 0
         self._swept = anyio.Event()
@@ -98,8 +101,11 @@ class Hands:
                 self._signal(action, self.lives.of(name, life))
             case Sweep(name=name, life=life):
                 # The end of this life is on record now.
-                self.lives.bury(name, life)
+                peak_bytes = self.lives.bury(name, life)
+                self._start(self._behind, partial(self.casebook.buried, name, life, peak_bytes))
                 self._sweep_soon(name, life)
+            case Incident(cause=cause) if cause is not Cause.CONFIG:
+                self._start(self._behind, partial(self.casebook.ended, action, definition))
             case Unwatch(name=name):
                 self._unwatch(name)
             case RepairStep() | CancelRepair() | RepairEnd() | Promote() | Incident():
@@ -127,13 +133,13 @@ class Hands:
         living = Living(life, process, definition, None)
         living.config_key = recorded.config.booted if recorded is not None else ""
         self._lives_on(name, living)
-        self.log(name)
+        self.outputs.of(name)
         return Adopted(name, life, process.pid, process.start_ticks)
 
     async def ended_unseen(self, name: str, life: Life, definition: Definition) -> Exited:
         """The end of a life that nobody watched: what the keeper knows of it, and what the machine shows now."""
         status = await self._line.status_of(life.pid or 0, life.start_ticks or 0)
-        self._drain(name)
+        self.outputs.drain(name)
         return self._endings.told(name, life.number, status, definition, None)
 
     async def sweep_the_rest(self) -> None:
@@ -145,28 +151,11 @@ class Hands:
         while self._sweeping:
             await self._swept.wait()
         await self._mender.finish()
-        self.drain()
-
-    def drain(self) -> None:
-        """Move all output that there is to disk."""
-        for log in self.logs.values():
-            log.drain()
+        self.outputs.drain_all()
 
     def begin(self, function: Callable[[Unpack[Ts]], Coroutine[object, object, None]], *arguments: *Ts) -> None:
         """Run a task beside the actions."""
         self._start(function, *arguments)
-
-    def log(self, name: str) -> Log:
-        """The gateway's log, its FIFO held by the keeper and moved to disk from the first call on."""
-        if name not in self.logs:
-            living = self.lives.of(name)
-            fifo = self._place.state_dir / "logs" / f".{name}.fifo"
-            source = outlet(living.process.pid, fifo) if living is not None else fifo
-            log = Log(source, self._place.state_dir / "logs" / f"{name}.log")
-            self._line.hold(name, log.holder())
-            self.logs[name] = log
-            self._start(log.run)
-        return self.logs[name]
 
     def _begin(self, action: Spawn | Probe | Watch | ConsumeHandoff, definition: Definition) -> None:
         match action:
@@ -207,13 +196,14 @@ class Hands:
             return
         # From here on nothing waits: the low slot is lent to one spawn at a time.
         config_key = self.guard.key(definition)
+        said_before = self.outputs.logs[action.name].written if action.name in self.outputs.logs else 0
         process = self._spawn_at_once(action, definition, launcher, clear.lock)
         if not isinstance(process, processes.Process):
             self._refuse(action, process)
             return
         identity = self.launchers.identity(definition, launcher, extra)
         living = Living(action.life, process, definition, identity)
-        living.config_key = config_key
+        living.config_key, living.said_before = config_key, said_before
         self._lives_on(action.name, living)
         self._post(Spawned(action.name, action.life, process.pid, process.start_ticks, clear.warnings))
 
@@ -222,7 +212,7 @@ class Hands:
     ) -> processes.Process | Obstacle | Short:
         """Hand lock and output over to a new process; ours are closed, whatever comes of it."""
         try:
-            output = self.log(action.name).child_end()
+            output = self.outputs.of(action.name).child_end()
         except OSError as error:
             locks.release(lock)
             return Short(f"{error.strerror}: the FIFO of its output")
@@ -233,8 +223,8 @@ class Hands:
         try:
             with self.lives.cradle(action.name, action.life) as mark, self._slot.lend(lock) as low:
                 user = account[1] if account else None
-                oom_score = 0 if definition.role == "rescue" else 200
-                plan = processes.Plan(argv, environment, definition.state_dir, output, low, user, mark, oom_score)
+                first = definition.role == "rescue"
+                plan = processes.Plan(argv, environment, definition.state_dir, output, low, user, mark, first)
                 process = processes.spawn(plan)
         finally:
             os.close(output)
@@ -253,7 +243,10 @@ class Hands:
                 continue
             if not isinstance(found, preflight.Leftovers):
                 return found
-            processes.kill_all(found.pids, self.lives.is_leftover)
+            try:
+                processes.kill_all(found.pids, self.lives.is_leftover)
+            except OSError as error:
+                return Short(f"{error.strerror}: what an earlier life left behind")
             await anyio.sleep(SWEEP_PAUSE_S)
         return Short("what an earlier life left behind does not end")
 
@@ -274,19 +267,15 @@ class Hands:
             status = await self._line.status_of(process.pid, process.start_ticks)
         if status is None:
             status = await processes.status_after_reaping(process)
-        self._drain(name)
+        self.outputs.drain(name)
         self.lives.end(name, living)
         self._post(self._endings.told(name, living.life, status, living.definition, living))
-
-    def _drain(self, name: str) -> None:
-        """Move a gateway's last words to disk; with no descriptor left for that, the keeper holds them for the next brain."""
-        with suppress(OSError):
-            self.log(name).drain()
 
     async def _probe(self, action: Probe, definition: Definition) -> None:
         answer = await self.eyes.probe(action, definition)
         if answer is not None:
-            self.casebook.probed(action.name, action.at, answer.answer)
+            living = self.lives.of(action.name, action.life)
+            self.casebook.probed(action.name, action.at, answer.answer, living.process.pid if living else 0)
             self._post(answer)
 
     async def _watch(self, action: Watch, definition: Definition) -> None:
@@ -296,6 +285,11 @@ class Hands:
 
     async def _consume(self, action: ConsumeHandoff, definition: Definition) -> None:
         self._post(await self.eyes.consume(action, definition))
+
+    async def _behind(self, write: Callable[[], None]) -> None:
+        """What is written about a life that is over waits for a successor that is due in the same decision."""
+        await anyio.lowlevel.checkpoint()
+        write()
 
     def _sweep_soon(self, name: str, life: int) -> None:
         # Counted from now on, and not from its first step: `finish` may come in between.

@@ -13,8 +13,10 @@ from supervisor.brain.chronicle import Chronicle
 from supervisor.brain.hands import Hands
 from supervisor.brain.launchers import Place
 from supervisor.brain.readings import Readings
+from supervisor.control.models import Reloading
 from supervisor.daemon import Daemon
 from supervisor.host import processes
+from supervisor.host.descriptors import Reserve
 from supervisor.host.journal import read as read_journal
 from supervisor.host.line import Hello
 from supervisor.host.logs.reading import tail
@@ -29,17 +31,22 @@ from supervisor.policy.state import Child, life_of
 
 STORY_LINES = 10
 STORY_EVENTS = 10
-# A posted event is decided in its turn, which is soon.
-DECIDED_WITHIN_S = 1.0
 # A wall clock that moved against the monotonic one by more than this was set, and did not only drift.
 CLOCK_SET_S = 0.5
 
 
 class Overview:
-    """The fleet as operators see it (control.models.Supervised)."""
+    """The fleet as operators see it (control.models.Supervised); `unheard` is "" or why there is no control socket."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts of one brain, each once
-        self, place: Place, hello: Hello, daemon: Daemon, hands: Hands, chronicle: Chronicle, readings: Readings
+        self,
+        place: Place,
+        hello: Hello,
+        daemon: Daemon,
+        hands: Hands,
+        chronicle: Chronicle,
+        readings: Readings,
+        reserve: Reserve,
     ) -> None:
         self._place = place
         self._hello = hello
@@ -47,7 +54,11 @@ class Overview:
         self._hands = hands
         self._chronicle = chronicle
         self._readings = readings
+        self._reserve = reserve
+        self.unheard = ""
         self._checking: list[str] = []
+        # Two readings of conf.d are put into effect in the order in which they were read.
+        self._turn = anyio.Lock()
         self._version = metadata.version("openclaw-supervisor")
         self._epoch = hello.epoch
         self._verdicts: dict[str, Verdict | None] = {}
@@ -64,21 +75,27 @@ class Overview:
                 "conf_dir": str(self._place.conf_dir),
                 "state_dir": str(self._place.state_dir),
                 "reloading": [*self._checking, *self._daemon.fleet.rolling],
-                "degraded": [
-                    *self._chronicle.trouble,
-                    *(text for text in (self._hands.guard.trouble, self._hands.casebook.trouble) if text),
-                    *(log.trouble for log in self._hands.logs.values() if log.trouble),
-                ],
+                "degraded": self.degraded(),
             },
             "gateways": [self._entry(child) for child in in_order(self._daemon.fleet.children.values())],
         }
+
+    def degraded(self) -> list[str]:
+        """What is wrong with the supervisor itself."""
+        return [
+            *self._chronicle.trouble,
+            *filter(
+                None, (self._hands.guard.trouble, self._hands.casebook.trouble, self._reserve.trouble, self.unheard)
+            ),
+            *(log.trouble for log in self._hands.outputs.logs.values() if log.trouble),
+        ]
 
     def story(self, name: str) -> dict[str, Any] | None:
         """One gateway with its last output and events, and its definition without the values of its environment."""
         child = self._daemon.fleet.children.get(name)
         if child is None:
             return None
-        definition = child.definition.model_dump(mode="json") if child.definition else None
+        definition = child.definition.model_dump(mode="json", exclude={"env_hash"}) if child.definition else None
         log = self._place.state_dir / "logs" / f"{name}.log"
         return {
             **self._entry(child),
@@ -125,31 +142,39 @@ class Overview:
             return StartAsked(name)
         return RepairAsked(name, self._hands.guard.key(definition), self._hands.guard.knows(definition))
 
-    async def reload(self, *, prune: bool, dry: bool) -> list[dict[str, Any]]:
+    async def reload(self, *, prune: bool, dry: bool, force: bool = False) -> Reloading:
         """Read conf.d anew, tell what that changes and, unless `dry`, begin to put it into effect."""
-        roster = self._readings.roster()
+        roster = self._readings.roster(dry=dry)
         changes = plan(self._daemon.fleet.children, roster, prune=prune)
+        begun = Reloading([asdict(change) for change in changes], anyio.Event())
         if not dry:
-            self._checking = [change.name for change in changes if change.effect in {"restart", "replace"}]
-            self._hands.begin(self._apply, Reloaded(roster, prune=prune))
-        return [asdict(change) for change in changes]
+            again = [change.name for change in changes if change.effect in {"restart", "replace"}]
+            self._checking += again
+            self._hands.begin(self._apply, Reloaded(roster, prune=prune), again, force, begun.decided)
+        return begun
 
-    async def _apply(self, event: Reloaded) -> None:
+    async def _apply(self, event: Reloaded, again: list[str], force: bool, decided: anyio.Event) -> None:
         """Hand the roster to policy, with the names of those whose config would not start again: they are not restarted."""
-        unfit = []
-        for name in self._checking:
-            child = self._daemon.fleet.children.get(name)
-            if child is not None and child.definition is not None:
-                verdict = await self._hands.guard.verdict(child.definition)
-                unfit += [name] if verdict.valid is False else []
-        self._daemon.post(replace(event, unfit=tuple(unfit)))
-        with anyio.move_on_after(DECIDED_WITHIN_S):
-            await self._daemon.changed()
-        self._checking = []
+        async with self._turn:
+            unfit = []
+            for name in () if force else again:
+                child = self._daemon.fleet.children.get(name)
+                if child is not None and child.definition is not None:
+                    verdict = await self._hands.guard.verdict(child.definition)
+                    unfit += [name] if verdict.valid is False else []
+            self._daemon.post(replace(event, unfit=tuple(unfit)))
+            await self._daemon.decided()
+        for name in again:
+            self._checking.remove(name)
+        decided.set()
 
     async def changed(self) -> None:
         """Return at the next change of the fleet."""
         await self._daemon.changed()
+
+    async def decided(self) -> None:
+        """Return once all that was asked before is decided, and on record."""
+        await self._daemon.decided()
 
     def _entry(self, child: Child) -> shown.GatewayEntry:
         life = life_of(child.state)

@@ -20,15 +20,16 @@ class Readings:
         self._environments: Mapping[str, Mapping[str, str]] = {}
 
     def extra(self, definition: Definition) -> Mapping[str, str]:
-        """What a definition gives its gateway: `env_file` overlaid with `[env]`, as last read."""
+        """What a definition gives its gateway: `env_file` overlaid with `[env]`, as last taken over."""
         return self._environments.get(definition.name, definition.env)
 
-    def roster(self) -> Roster:
-        """All definitions; DefinitionsUnusable when there is not one that could be read."""
+    def roster(self, *, dry: bool = False) -> Roster:
+        """All definitions; `dry` takes nothing over. DefinitionsUnusable when there is not one that could be read."""
         reading = definitions.read(self._conf_dir)
         for fault in reading.faults:
             logger.warning(str(fault))
-        self._environments = reading.environments
+        if not dry:
+            self._environments = reading.environments
         return reading.roster
 
     def first_roster(self, children: Mapping[str, Child]) -> Roster:

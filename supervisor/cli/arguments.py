@@ -74,18 +74,12 @@ def give(verb: str, parser: argparse.ArgumentParser) -> None:
     elif verb == "reload":
         parser.add_argument("--plan", action="store_true", help="only say what it would do")
         parser.add_argument("--prune", action="store_true", help="stop gateways whose definition is gone")
+        parser.add_argument("--force", action="store_true", help="even onto a config that OpenClaw calls invalid")
         parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
     elif verb in {"repair", "config", "incidents", "resolve", "rescue"}:
         _repairing(verb, parser)
     elif verb in {"logs", "events"}:
-        if verb == "logs":
-            parser.add_argument("names", metavar="NAME", nargs="+")
-            since = "only what was printed since: 90s, 10m, 2h, 3d, or a time such as 2026-01-31T08:00Z"
-            parser.add_argument("--since", metavar="T", help=since)
-        else:
-            parser.add_argument("--after", metavar="SEQ", type=_count, help="all that came after this number")
-        parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
-        parser.add_argument("-n", "--lines", metavar="N", type=_count, help="how many (default 20)")
+        _reading(verb, parser)
     elif verb == "exec":
         parser.add_argument("name", metavar="NAME")
         parser.add_argument(
@@ -103,6 +97,17 @@ def give(verb: str, parser: argparse.ArgumentParser) -> None:
             parser.add_argument("--print", action="store_true", help="print the unit, and do nothing")
     if verb not in _NO_JSON:
         parser.add_argument("--json", action="store_true", help="for programs")
+
+
+def _reading(verb: str, parser: argparse.ArgumentParser) -> None:
+    if verb == "logs":
+        parser.add_argument("names", metavar="NAME", nargs="+")
+        since = "only what was printed since: 90s, 10m, 2h, 3d, or a time such as 2026-01-31T08:00Z"
+        parser.add_argument("--since", metavar="T", help=since)
+    else:
+        parser.add_argument("--after", metavar="SEQ", type=_count, help="all that came after this number")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until Ctrl-C")
+    parser.add_argument("-n", "--lines", metavar="N", type=_count, help="how many (default 20)")
 
 
 def _repairing(verb: str, parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.cli import host_checks, place_checks, rival_checks
+from supervisor.cli import host_checks, place_checks, rival_checks, unit_checks
 from supervisor.cli.finding import Finding, error, ok, warning
 from supervisor.cli.preparing import Workbench, unset
 from supervisor.control.address import socket_path
@@ -43,6 +43,7 @@ def examine(conf_dir: str, state_dir: str) -> list[Finding]:
     findings += _configs(reading)
     findings += place_checks.findings(state_dir, reading)
     findings += rival_checks.findings(state_dir, reading, document)
+    findings += unit_checks.findings(conf_dir, state_dir, reading, document)
     enabled = [definition for definition in reading.roster.definitions if definition.enabled]
     running = _running(document)
     findings += host_checks.machine_findings(sum(each.name not in running for each in enabled))

@@ -1,7 +1,7 @@
 """What the supervisor costs, as ratios within one run: `python tests/bench/bench_supervisor.py [FIGURE…]`; nothing is asserted."""
 
-import json
 import os
+import select
 import shutil
 import signal
 import statistics
@@ -9,10 +9,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +28,14 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def fleet(count: int, sections: Mapping[str, Mapping[str, Any]] = IDLE, **env: str) -> Iterator[Supervisor]:
+def fleet(
+    count: int, sections: Mapping[str, Mapping[str, Any]] = IDLE, command: list[str] | None = None, **env: str
+) -> Iterator[Supervisor]:
     """Run `count` fakes under one supervisor, ready when the block begins, gone when it has ended."""
     ports, root = Ports(), Path(tempfile.mkdtemp(prefix="cs-"))
     world = World(root, ports)
     for number in range(count):
-        world.define(f"g{number}", sections=sections, env=env)
+        world.define(f"g{number}", sections=sections, env=env, command=command or [sys.executable, "-I", str(FAKE)])
     supervisor = Supervisor(world).start()
     try:
         wait_for(lambda: all_ready(supervisor), f"{count} ready", 300, supervisor.story)
@@ -72,39 +72,87 @@ def seconds_of(argv: list[str], env: Mapping[str, str]) -> float:
     return time.monotonic() - begin
 
 
-def bare_start(directory: Path) -> float:
-    """Time from spawning the fake ourselves to its first own instruction: what the measure below has on top of exec."""
-    env = {"HOME": str(directory), "PATH": os.environ["PATH"]}
-    begin = time.monotonic()
-    subprocess.run([sys.executable, "-I", FAKE, "gateway"], env=env, stdout=subprocess.DEVNULL, check=False)
-    lives = (directory / ".openclaw" / "fake" / "lives.jsonl").read_text(encoding="utf-8").splitlines()
-    return float(json.loads(lives[-1])["monotonic"]) - begin
+class Stamped:
+    """One program for every supervisor: the first that it does, each time, is to tell its pid; we note when we hear it."""
+
+    def __init__(self, directory: Path) -> None:
+        fifo = directory / "pids"
+        os.mkfifo(fifo)
+        self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+        self.program = directory / "stamped"
+        self.program.write_text(
+            f"""#!/bin/sh
+case "$*" in "" | *" run "*) echo $$ >{fifo} ;; esac
+[ $# = 0 ] && exec sleep 3600
+exec {sys.executable} -I {FAKE} "$@"
+""",
+            encoding="utf-8",
+        )
+        self.program.chmod(0o700)
+
+    def next(self) -> tuple[int, float]:
+        """Wait for the next start: its pid, and when it was heard of."""
+        if not select.select([self._fifo], [], [], 30)[0]:
+            raise TimeoutError(f"{self.program} has not been started")
+        heard = time.monotonic()
+        return int(os.read(self._fifo, 4096).split()[-1]), heard
+
+    def again(self, pid: int) -> tuple[int, float]:
+        """Kill it; its successor's pid, and how long that took to come."""
+        begin = time.monotonic()
+        kill(pid)
+        successor, heard = self.next()
+        return successor, heard - begin
+
+    def bare(self) -> float:
+        """Time from spawning it ourselves until we hear of it."""
+        begin = time.monotonic()
+        with subprocess.Popen([self.program]) as process:
+            heard = self.next()[1]
+            process.kill()
+        return heard - begin
 
 
-def outlived(gateway: Gateway, lives: int) -> bool:
-    """Tell whether more than that many lives have begun."""
-    return len(gateway.lives()) > lives
+@contextmanager
+def runit(directory: Path, program: Path) -> Iterator[None]:
+    """Run Debian's runit with one service, whose `run` is the program itself."""
+    service = directory / "services" / "one"
+    service.mkdir(parents=True)
+    shutil.copy(program, service / "run")
+    with subprocess.Popen(["runsvdir", service.parent]) as process:
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGHUP)  # ends what it runs, and itself
 
 
 def respawn() -> None:
-    """SIGKILL of a gateway → its replacement is exec'ed."""
-    with fleet(1) as supervisor, tempfile.TemporaryDirectory() as scratch:
-        (gateway,) = supervisor.world.gateways.values()
-        bare, supervised = [], []
-        for _ in range(15):
-            bare.append(bare_start(Path(scratch)))
+    """SIGKILL of a gateway → the first instruction of its replacement, beside runit with the same program, kill by kill."""
+    if shutil.which("runsvdir") is None:
+        say("SIGKILL → replacement's first instruction / runit's", "skipped: Debian's runit is not installed")
+        return
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        (scratch / "ours").mkdir()
+        (scratch / "theirs").mkdir()
+        ours, theirs = Stamped(scratch / "ours"), Stamped(scratch / "theirs")
+        supervisor = stack.enter_context(fleet(1, command=[str(ours.program)]))
+        stack.enter_context(runit(scratch, theirs.program))
+        ours_pid, theirs_pid = ours.next()[0], theirs.next()[0]
+        took: dict[str, list[float]] = {"bare": [], "ours": [], "runit": []}
+        for _ in range(25):
             wait_for(lambda: all_ready(supervisor), "ready", story=supervisor.story)
-            lives = len(gateway.lives())
-            begin = time.monotonic()
-            kill(gateway.lives()[-1]["pid"])
-            wait_for(partial(outlived, gateway, lives), "respawned", story=supervisor.story)
-            supervised.append(gateway.lives()[lives]["monotonic"] - begin)
-        start, again = statistics.median(bare), statistics.median(supervised)
-        say("SIGKILL → replacement's first instruction / bare spawn → the same", f"{again / start:.2f} x")
-        say(
-            "  of which SIGKILL → exec, about",
-            f"{milliseconds(again - start)} (worst {milliseconds(max(supervised) - start)})",
-        )
+            time.sleep(1.2)  # runit starts at once what has lived for a second
+            ours_pid, again = ours.again(ours_pid)
+            took["ours"].append(again)
+            time.sleep(0.3)
+            theirs_pid, again = theirs.again(theirs_pid)
+            took["runit"].append(again)
+            took["bare"].append(theirs.bare())
+        bare, we, they = (statistics.median(took[name]) for name in ("bare", "ours", "runit"))
+        say("SIGKILL → replacement's first instruction / runit's", f"{we / they:.2f} x")
+        figures = f"{milliseconds(we)}, {milliseconds(they)}, {milliseconds(bare)}"
+        say("  ours, runit's, a bare spawn → the same (medians of 25)", figures)
 
 
 def cpu_and_switches(pid: int) -> tuple[float, int]:
@@ -130,7 +178,7 @@ def idle() -> None:
     with fleet(10) as supervisor:
         told = supervisor.status()["supervisor"]
         pids = {"brain": told["pid"], "keeper": told["keeper_pid"]}
-        time.sleep(5)  # what a start leaves to do is done
+        time.sleep(30)  # what a start leaves to do is done, the promotion of its config too
         before = {name: cpu_and_switches(pid) for name, pid in pids.items()}
         time.sleep(30)
         rounds = 10 * 30 / 15
@@ -165,25 +213,57 @@ def status() -> None:
         )
 
 
+def all_gone(processes: list[int]) -> float:
+    """Wait for the end of each, given by its pidfd, which is closed; when the last was seen to be gone."""
+    poller = select.poll()
+    for pidfd in processes:
+        poller.register(pidfd, select.POLLIN)
+    left = len(processes)
+    while left:
+        for pidfd, _ in poller.poll():
+            poller.unregister(pidfd)
+            os.close(pidfd)
+            left -= 1
+    return time.monotonic()
+
+
+def bare_end(gateways: Collection[Gateway], env: Mapping[str, str]) -> float:
+    """Time from the first SIGKILL that we send to as many of the same gateways to the end of the last."""
+    started = []
+    for gateway in gateways:
+        argv = [sys.executable, "-I", str(FAKE), "gateway", "--port", str(gateway.port)]
+        own = {**env, "OPENCLAW_STATE_DIR": str(gateway.state_dir), "OPENCLAW_CONFIG_PATH": str(gateway.config)}
+        started.append(subprocess.Popen(argv, env=own, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    wait_for(lambda: all(len(gateway.lives()) > 1 for gateway in gateways), "all have begun", 120)
+    time.sleep(2)
+    pidfds = [os.pidfd_open(process.pid) for process in started]
+    begin = time.monotonic()
+    for pidfd in pidfds:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    took = all_gone(pidfds) - begin
+    for process in started:
+        process.wait()
+    return took
+
+
 def deaf() -> None:
-    """A hundred gateways that ignore SIGTERM, stopped at once."""
+    """A hundred gateways that ignore SIGTERM, stopped at once; beside it, what a hundred ends by SIGKILL take by themselves."""
     timeout = 5.0
     with fleet(100, sections={**IDLE, "stop": {"timeout": timeout}}, FAKE_IGNORE_TERM="1") as supervisor:
         assert supervisor.process is not None
-        begin, wall = time.monotonic(), time.time()
+        gateways = supervisor.world.gateways.values()
+        pidfds = [os.pidfd_open(gateway.lives()[-1]["pid"]) for gateway in gateways]
+        begin = time.monotonic()
         supervisor.process.send_signal(signal.SIGTERM)
+        gone = all_gone(pidfds) - begin
         supervisor.process.wait(120)
         took = time.monotonic() - begin
-        exits = [
-            datetime.fromisoformat(event["at"]).timestamp()
-            for event in supervisor.events()
-            if event["event"] == "exited"
-        ]
-        last = max(exits) - wall
+        floor = bare_end(gateways, supervisor.env)
         say(
             "100 TERM-deaf gateways: SIGTERM → last one gone / stop timeout",
-            f"{last / timeout:.2f} x (timeout + {milliseconds(last - timeout)})",
+            f"{gone / timeout:.2f} x (timeout + {milliseconds(gone - timeout)})",
         )
+        say("  SIGKILL by a bare loop → last one gone", milliseconds(floor))
         say(
             "  SIGTERM → supervisor gone / stop timeout",
             f"{took / timeout:.2f} x (timeout + {milliseconds(took - timeout)})",

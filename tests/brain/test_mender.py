@@ -44,19 +44,19 @@ class Quiet:
 
 
 class Scene:
-    """A mender with slow rungs, in a task group."""
+    """A mender with slow rungs, and the task group in which they are climbed."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tasks: TaskGroup) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rungs = SlowRungs()
         monkeypatch.setattr("supervisor.brain.mender.Rungs", lambda *_: self.rungs)
         nobody: Any = None
         quiet: Any = Quiet()
         self.mender = Mender(nobody, quiet, nobody, nobody)
         self.posted: list[Event] = []
-        self._tasks = tasks
+        self.tasks: TaskGroup = anyio.create_task_group()
 
     def start(self, function: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        self._tasks.start_soon(function, *arguments)
+        self.tasks.start_soon(function, *arguments)
 
     def climb(self, rung: Rung) -> None:
         self.mender.perform(RepairStep("main", rung, "b", "b"), definition(), self.posted.append, self.start)
@@ -76,8 +76,8 @@ async def test_a_rung_called_off_while_it_waits_for_the_one_before_never_begins(
     monkeypatch: pytest.MonkeyPatch, cancelled: str
 ) -> None:
     """A stop in that moment must not be followed by a rollback of the user's config."""
-    async with anyio.create_task_group() as tasks:
-        scene = Scene(monkeypatch, tasks)
+    scene = Scene(monkeypatch)
+    async with scene.tasks:
         scene.climb("doctor")
         await settled()
         scene.cancel()
@@ -93,8 +93,8 @@ async def test_a_rung_called_off_while_it_waits_for_the_one_before_never_begins(
 
 
 async def test_a_rung_waits_until_the_one_before_has_put_back_what_it_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with anyio.create_task_group() as tasks:
-        scene = Scene(monkeypatch, tasks)
+    scene = Scene(monkeypatch)
+    async with scene.tasks:
         scene.climb("doctor")
         await settled()
         scene.cancel()

@@ -52,7 +52,9 @@ def test_a_host_in_order_has_no_error(home: Path) -> None:
 
 def test_a_running_supervisor_is_well(home: Path) -> None:
     with supervisor(Fleet({"main": entry("main")}), home / "s"):
-        assert ("supervisor", "ok") in looked(home)[1]
+        found = looked(home)[1]
+        assert ("supervisor", "ok") in found
+        assert ("containment", "ok") in found
 
 
 def test_every_warning_and_error_has_a_mend_and_text_is_for_people(home: Path) -> None:
@@ -104,6 +106,15 @@ def pm2(home: Path) -> None:
     (home / ".pm2/dump.pm2").write_text(json.dumps([started]))
 
 
+def short_unit(home: Path) -> None:
+    where = f"--conf-dir {home}/conf.d --state-dir {home}/s"
+    units = home / ".config/systemd/user"
+    (units / "openclaw-supervisor.service.d").mkdir(parents=True)
+    text = f"[Service]\nExecStart=/usr/bin/clawsup {where} run\nTimeoutStopSec=675\n"
+    (units / "openclaw-supervisor.service").write_text(text)
+    (units / "openclaw-supervisor.service.d/mine.conf").write_text("[Service]\nTimeoutStopSec=344\n")
+
+
 @pytest.mark.parametrize(
     ("spoil", "finding"),
     [
@@ -113,6 +124,7 @@ def pm2(home: Path) -> None:
         (no_launcher, ("OpenClaw", "error", "clawsup runtime install")),
         (no_config, ("config", "warning", "clawsup add main --setup")),
         (old_unit, ("units", "error", "disable --now openclaw-gateway-main.service")),
+        (short_unit, ("unit", "warning", "clawsup install")),
         (pm2, ("pm2", "error", "pm2 delete bot")),
     ],
 )
@@ -125,6 +137,18 @@ def test_what_is_wrong_is_found_with_its_mend(
     about, severity, mend = finding
     assert mend in found[about, severity][0]["mend"]
     assert code == (1 if any(key[1] == "error" for key in found) else 5)
+
+
+def test_a_unit_that_waits_long_enough_is_well_and_another_supervisors_is_not_looked_at(home: Path) -> None:
+    """R26: 330 s for main and 15 for the supervisor."""
+    short_unit(home)
+    dropin = home / ".config/systemd/user/openclaw-supervisor.service.d/mine.conf"
+    for enough in ("345", "10min", "infinity"):
+        dropin.write_text(f"[Service]\nTimeoutStopSec={enough}\n")
+        assert ("unit", "ok") in looked(home)[1]
+    unit = home / ".config/systemd/user/openclaw-supervisor.service"
+    unit.write_text(unit.read_text().replace(f"{home}/s", "/another"))
+    assert "unit" not in {about for about, _ in looked(home)[1]}
 
 
 def test_a_stranger_on_a_port_is_named(home: Path, base_port: int) -> None:

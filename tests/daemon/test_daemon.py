@@ -183,6 +183,19 @@ async def test_changed_returns_after_the_next_change_and_not_before() -> None:
         assert anyio.current_time() == begun + 5
 
 
+async def test_decided_returns_once_all_that_was_posted_is_on_record_and_at_once_where_nothing_waits() -> None:
+    """R27: an operator is not told that a stop is asked for which this brain could still forget."""
+    async with running(definition()) as run:
+        await anyio.sleep(1)
+        run.host.done.clear()
+
+        run.daemon.post(Probed("main", 1, STARTED))
+        run.daemon.post(StopAsked("main"))
+        await run.daemon.decided()
+        assert "keep main stopping" in run.host.done
+        await run.daemon.decided()
+
+
 async def test_the_daemon_ends_when_everything_is_down_after_a_shutdown() -> None:
     """R25: and the rescue is the last."""
     host = Host(answer=obeys)

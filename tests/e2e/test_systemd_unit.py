@@ -128,6 +128,22 @@ def test_a_stop_leaves_nothing(unit: Installed) -> None:
     assert unit.events()[-1]["event"] == "supervisor_stopped"
 
 
+def test_a_stop_that_takes_longer_than_the_unit_says_is_not_cut_short(unit: Installed) -> None:
+    """R26: a definition's timeout was raised after the installation; here main is deaf for all of its 10 s."""
+    dropin = Path("/run/systemd/system") / f"{UNIT}.d"
+    unit.box.done("sh", "-c", f"mkdir -p {dropin} && printf '[Service]\\nTimeoutStopSec=5\\n' >{dropin}/short.conf")
+    unit.systemctl("daemon-reload")
+    main = unit.world.gateways["main"]
+    main.tell("hang")
+    unit.systemctl("stop", UNIT)
+    (main.fake_dir / "hang").unlink()
+    unit.box.done("rm", "-r", str(dropin))
+    unit.systemctl("daemon-reload")
+    assert unit.property("Result") == "success"
+    assert unit.events()[-1]["event"] == "supervisor_stopped"
+    assert unit.world.pids() == set()
+
+
 def test_a_stop_while_a_brain_is_being_replaced_leaves_nothing(unit: Installed) -> None:
     """R26, R27: the crash that left four orphans under KillMode=process."""
     before = unit.unit_pids() | unit.world.pids()
