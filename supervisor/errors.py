@@ -3,6 +3,7 @@
 ClawsupError                1    the work failed
 ├── UsageError              2    the call's words are off
 ├── NoSupervisor            4    nobody listens on the control socket
+├── NoBrain                 4    nobody does for the moment: a keeper is there, and starts the one that will
 ├── NoSuchGateway           4    no definition of that name
 ├── SupervisorRunning      75    another supervisor holds this state dir
 └── DefinitionsUnusable    78    there is nothing that could be run, or `check` found an error
@@ -29,6 +30,12 @@ class UsageError(ClawsupError):
 
 class NoSupervisor(ClawsupError):
     """Nobody answers on the control socket."""
+
+    exit_code = 4
+
+
+class NoBrain(ClawsupError):
+    """A keeper holds the state dir, and what will answer is still being started."""
 
     exit_code = 4
 

@@ -20,6 +20,7 @@ TYPE_CHECKING = False  # typing's own would import typing, a sixth of the time t
 if TYPE_CHECKING:
     from typing import NoReturn
 
+_OTHERS = "ask as the user the supervisor runs as, or as root"
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 _EPILOG = """\
@@ -47,10 +48,16 @@ def main() -> int:
     except ClawsupError as error:
         _complain(str(error))
         code = error.exit_code
+    except SystemExit as done:  # argparse has printed the help
+        code = int(done.code or 0)
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
         code = 0  # as with `| head`: the reader has had enough, and nothing went wrong
+    except PermissionError as error:
+        about = f"{error.filename}: " if error.filename else ""
+        _complain(f"{about}this user may not ({error.strerror})\n  mend: {_OTHERS}")
+        code = ClawsupError.exit_code
     except OSError as error:
         if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
@@ -69,13 +76,26 @@ def _obey(words: list[str]) -> int:
     if args.verb is None:
         parser.print_help(sys.stderr)
         return UsageError.exit_code
+    _refuse_undecodable(args)
     args.conf_dir, args.state_dir = (
         os.path.abspath(os.path.expanduser(path)) for path in (args.conf_dir, args.state_dir)
     )
     if any(sign in os.environ for sign in ("CLAWSUP_RUN", "CLAWSUP_GATEWAY", "OPENCLAW_SHELL")):
-        import_module("supervisor.cli.inside").ask(args)
+        inside = import_module("supervisor.cli.inside")
+        inside.ask(args)
+        if (told := inside.told(args, words)) is not None:
+            return int(told)
     code: int = import_module(f"supervisor.cli.{VERBS[args.verb][1]}").main(args)
     return code
+
+
+def _refuse_undecodable(args: argparse.Namespace) -> None:
+    """Let no word pass that is not UTF-8 where it is a name or is sent; a path, or a command of `exec`, may be any bytes."""
+    given = [value for key, value in vars(args).items() if key not in {"conf_dir", "state_dir", "command"}]
+    for word in (each for value in given for each in (value if isinstance(value, list) else [value])):
+        if isinstance(word, str) and any("\ud800" <= character <= "\udfff" for character in word):
+            shown = ascii(os.fsencode(word))[2:-1]
+            raise UsageError(f"{shown} is not UTF-8 text", mend="clawsup status shows every name")
 
 
 def _clash(directory: str) -> str:
@@ -113,14 +133,21 @@ def _flushed(code: int) -> int:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        pass
+        _discard(1)
     except OSError as error:
+        _discard(1)
         failed = _unwritable(error)
         code = code or failed
-    else:
-        return code
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # where the interpreter's own flush at exit can go
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _discard(2)  # what it could not take is lost, and the code still tells
     return code
+
+
+def _discard(number: int) -> None:
+    """Give the interpreter's own flush at exit, which would turn the code into 120, somewhere to go."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 class _Parser(argparse.ArgumentParser):

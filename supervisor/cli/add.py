@@ -74,4 +74,6 @@ def _start_with(args: argparse.Namespace) -> str:
         request(socket_path(args.state_dir), "GET", "/v1/status")
     except NoSupervisor:
         return "it starts with the supervisor: clawsup up"
+    except ClawsupError:
+        pass  # one that does not answer just now is there all the same
     return "the running supervisor takes it with: clawsup reload"

@@ -1,6 +1,7 @@
 """`clawsup completion SHELL`: what bash, zsh or fish needs to complete verbs, flags and the gateways' names."""
 
 import argparse
+import re
 from pathlib import Path
 
 from supervisor.cli.arguments import VERBS, flags_of
@@ -85,7 +86,9 @@ def main(args: argparse.Namespace) -> int:
     """Print the script; `names`, which the scripts call, prints the gateways'."""
     if args.shell == "names":
         for name in names(args.conf_dir):
-            print(name)
+            # bash expands the words of compgen -W, so a file called `$(…).toml` would be a command that TAB runs.
+            if re.fullmatch(r"[a-z0-9-]+", name):
+                print(name)
         return 0
     print({"bash": _bash, "zsh": _zsh, "fish": _fish}[args.shell](), end="")
     return 0

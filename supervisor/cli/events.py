@@ -2,13 +2,14 @@
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from supervisor.cli import reader
+from supervisor.cli.logs import readable
 from supervisor.cli.story import event_line
-from supervisor.errors import ClawsupError, NoSupervisor
+from supervisor.errors import NoSupervisor
 from supervisor.host.journal import follow, read
 from supervisor.policy.sentence import PLUMBING
 
@@ -18,11 +19,7 @@ _DEFAULT_LINES = 20
 def main(args: argparse.Namespace) -> int:
     """Print the last events, and with --follow each that comes."""
     path = Path(args.state_dir) / "events.jsonl"
-    if path.exists() and not os.access(path, os.R_OK):
-        raise ClawsupError(
-            f"{path}: this user may not read it", mend="ask as the user the supervisor runs as, or as root"
-        )
-    if not path.parent.is_dir():
+    if not readable(path) and not path.parent.is_dir():
         raise NoSupervisor(
             f"{path.parent}: no supervisor has ever run there", mend="name another place with --state-dir"
         )
@@ -36,11 +33,11 @@ def main(args: argparse.Namespace) -> int:
 def _events(path: Path, lines: int | None, after: int | None, *, following: bool) -> Iterator[dict[str, object]]:
     """The last ones, or all with a number above `after` (at most `lines` of them, where that is said); then what comes."""
     if after is not None and lines is None:
-        return follow(path, after=after) if following else read(path, after=after)
+        return follow(path, after=after, stop=reader.has_left) if following else read(path, after=after)
     last = _DEFAULT_LINES if lines is None else lines
     told = list(read(path, after=after or 0, last=max(last, 1)))
     shown = told[-last:] if last else []
     if not following:
         return iter(shown)
     newest = told[-1]["seq"] if told else after
-    return chain(shown, follow(path, after=newest if isinstance(newest, int) else 0))
+    return chain(shown, follow(path, after=newest if isinstance(newest, int) else 0, stop=reader.has_left))

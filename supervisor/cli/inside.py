@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from supervisor.cli.arguments import VERBS
@@ -18,6 +19,7 @@ from supervisor.errors import NoSupervisor
 _FREE = frozenset(
     {"status", "start", "stop", "restart", "repair", "reload", "resolve", "exec", "completion", "check", "ports"}
 )
+_SHOWS = ("history", "show", "diff")
 # The gateway's own, what `exec` keeps of it, and what OpenClaw adds for its agent's commands.
 SIGNS = ("CLAWSUP_RUN", "CLAWSUP_GATEWAY", "OPENCLAW_SHELL")
 _NOBODY = frozenset({"", "operator", "observer"})
@@ -31,10 +33,26 @@ def is_inside() -> bool:
 def ask(args: argparse.Namespace) -> None:
     """Raise what the supervisor has against it; where none runs, there is nobody to ask."""
     verb = args.what if args.verb == "config" else args.verb
-    if verb in _FREE or verb not in {*VERBS, "history", "show", "diff"}:
+    if verb in _FREE or verb not in {*VERBS, *_SHOWS}:
         return
     for name in _names(args):
         _asked(args, verb, name)
+
+
+def told(args: argparse.Namespace, typed: Sequence[str]) -> int | None:
+    """Have the supervisor read out what lies in a state dir that is closed to this user; None where we can read it ourselves.
+
+    `typed` is the whole command line: what comes after the two directories is sent as it is.
+    """
+    looks = args.verb in {"logs", "why", "events", "incidents"} or getattr(args, "what", "") in _SHOWS
+    if not looks or os.access(args.state_dir, os.R_OK | os.X_OK):
+        return None
+    from supervisor.cli import errand
+
+    rest = list(typed)
+    while rest[0] != args.verb:
+        del rest[: 1 if "=" in rest[0] else 2]
+    return errand.tell(args, rest)
 
 
 def gateway(args: argparse.Namespace) -> str:

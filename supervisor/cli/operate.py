@@ -34,13 +34,13 @@ def main(args: argparse.Namespace) -> int:
 
 def _followed(lines: Iterator[bytes]) -> dict[str, Any]:
     """Tell each change on stderr; the last line is the result."""
+    told: dict[str, str] = {}
     for line in lines:
         document: dict[str, Any] = json.loads(line)
         if document.get("done"):
             return document
         if document:
-            reason = f": {words.printable(document['reason'])}" if document["reason"] else ""
-            print(f"{document['gateway']} is {document['state']}{reason}", file=sys.stderr, flush=True)
+            words.progress(document, told)
     raise ClawsupError(
         "the supervisor went away before the outcome was known", mend="what was asked stays asked: see clawsup status"
     )
@@ -58,4 +58,4 @@ def _show(verb: str, gateways: list[Mapping[str, Any]]) -> None:
             print(f"{name} is {state}{pid}")
         else:
             mend = f"\n  mend: {words.printable(entry['mend'])}" if entry.get("mend") else ""
-            print(f"clawsup: cannot {verb} {name}: {words.printable(outcome['why'])}{mend}", file=sys.stderr)
+            words.tell(f"clawsup: cannot {verb} {name}: {words.printable(outcome['why'])}{mend}")

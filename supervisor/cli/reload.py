@@ -26,6 +26,7 @@ _DOES = {
 def main(args: argparse.Namespace) -> int:
     """Tell the plan and, without --plan, what came of it; 0 when everything has what is new."""
     ask = {"plan": args.plan, "prune": args.prune, "wait": not args.no_wait}
+    ask |= {"force": True} if args.force else {}
     status, lines = stream(socket_path(args.state_dir), "POST", "/v1/reload", ask)
     if status != 200:  # noqa: PLR2004 (HTTP's OK)
         checked(status, b"".join(lines))
@@ -34,13 +35,16 @@ def main(args: argparse.Namespace) -> int:
         json.dump({key: value for key, value in result.items() if key != "done"}, sys.stdout)
         print()
     for name, why in result.get("failed", {}).items():
-        print(f"clawsup: {name}: {words.printable(why)}", file=sys.stderr)
+        words.tell(f"clawsup: {name}: {words.printable(why)}\n  mend: clawsup why {name}")
+    if any(change["effect"] == "broken" for change in result["changes"]):
+        words.tell("clawsup: a definition cannot be used\n  mend: clawsup check names every fault; then reload again")
     return 0 if result["ok"] else ClawsupError.exit_code
 
 
 def _followed(lines: Iterator[bytes], *, quiet: bool) -> dict[str, Any]:
     """Tell the plan on stdout and each change on stderr; the plan and the end of it, as one document."""
     result: dict[str, Any] = {}
+    told: dict[str, str] = {}
     for line in lines:
         document: dict[str, Any] = json.loads(line)
         if "changes" in document:
@@ -50,8 +54,7 @@ def _followed(lines: Iterator[bytes], *, quiet: bool) -> dict[str, Any]:
         if "ok" in document:
             return {**result, **document}
         if "gateway" in document:
-            reason = f": {words.printable(document['reason'])}" if document["reason"] else ""
-            print(f"{document['gateway']} is {document['state']}{reason}", file=sys.stderr, flush=True)
+            words.progress(document, told)
     raise ClawsupError("the supervisor went away during the reload", mend="see clawsup status; then reload again")
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from supervisor.cli.logs import readable
 from supervisor.cli.run import make_private
 from supervisor.errors import ClawsupError, DefinitionsUnusable, UsageError
 from supervisor.host import runtimes
@@ -21,11 +22,11 @@ _WIDTH = 24
 
 def main(args: argparse.Namespace) -> int:
     """List, add or take away; what a gateway uses is never taken away."""
+    readable(Path(args.state_dir) / "runtimes")
     match args.what:
         case "install":
             version = args.version or setup.VERSION
-            if not setup.is_version(version):
-                raise UsageError(f"{version} is no version of OpenClaw", mend=f"such as {setup.VERSION}")
+            _refuse_other_than_versions(version)
             make_private(args.state_dir)
             runtime = install(args.state_dir, version)
             print(
@@ -34,10 +35,17 @@ def main(args: argparse.Namespace) -> int:
         case "remove":
             if args.version is None:
                 raise UsageError("remove which?", mend="clawsup runtime list")
+            _refuse_other_than_versions(args.version)
             _remove(args)
         case _:
             _list(args)
     return 0
+
+
+def _refuse_other_than_versions(text: str) -> None:
+    """What lies beside the installations is not for taking away: the Node that they share, or a path that leads elsewhere."""
+    if not setup.is_version(text):
+        raise UsageError(f"{text} is no version of OpenClaw", mend=f"such as {setup.VERSION}")
 
 
 def install(state_dir: str | Path, version: str) -> Runtime:

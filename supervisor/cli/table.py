@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _HEADINGS = ("GATEWAY", "STATE", "FOR", "PORT", "RESTARTS", "")
 _GAP = "  "
 _CUT = "…"
+_FALLEN = frozenset({"backoff", "failed", "hung"})  # what is blocked has a mend beneath
 
 
 def table(document: Mapping[str, Any]) -> str:
@@ -34,6 +35,8 @@ def table(document: Mapping[str, Any]) -> str:
     lines += [_line(row, widths, room) for row in rows]
     for entry, row in zip(entries, rows[1:], strict=True):
         lines += _beneath(entry, row[-1], room, width)
+    if fallen := [entry["name"] for entry in entries if entry["wanted"] and entry["state"] in _FALLEN]:
+        lines.append(f"more: clawsup why {words.printable(fallen[0])}")
     return "\n".join(lines)
 
 
@@ -65,9 +68,11 @@ def note(entry: Mapping[str, Any], at: float) -> str:
     why = entry.get("reason") or ""
     if not why and last_exit and entry["state"] in {"backoff", "failed", "hung", "repairing"}:
         why = words.ending(last_exit)
+    before = ""
     if not why and entry["state"] == "ready" and entry["restarts"] and last_exit:
-        why = f"before: {words.ending(last_exit)}"
-    return "; ".join(filter(None, (next_step, why, *(f"warning: {text}" for text in entry.get("warnings") or ()))))
+        before = f"before: {words.ending(last_exit)}"
+    warnings = [f"warning: {text}" for text in entry.get("warnings") or ()]
+    return "; ".join(filter(None, (next_step, why, *warnings, before)))
 
 
 def _line(row: tuple[str, ...], widths: list[int], room: int) -> str:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 TYPE_CHECKING = False  # typing's own would import typing, a sixth of the time that `status` takes
 if TYPE_CHECKING:
@@ -92,6 +93,22 @@ def retry(entry: Mapping[str, Any], at: float) -> str:
     if due is None:
         return ""
     return f"retry in {due - at:.0f} s" if 0 < due - at < 100 else f"retry in {span(due - at)}"  # noqa: PLR2004 (two digits)
+
+
+def tell(text: str) -> None:
+    """Say it on stderr at once; where that takes nothing, the exit code has to do."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def progress(change: Mapping[str, Any], told: dict[str, str]) -> None:
+    """Tell of a gateway's change of state, once each; why it is down is for the end to say."""
+    reason = printable(change["reason"] or "")
+    is_shown = reason and (change["state"] == "repairing" or reason.startswith("waits"))
+    line = f"{change['gateway']} is {change['state']}{f': {reason}' if is_shown else ''}"
+    if told.get(change["gateway"]) != line:
+        told[change["gateway"]] = line
+        tell(line)
 
 
 def printable(text: object) -> str:

@@ -37,14 +37,19 @@ def write_all(conf_dir: Path, proposals: Sequence[Proposal]) -> list[Path]:
     """Write the definitions; ClawsupError, and none of them is left, when one could not be used."""
     files = [conf_dir / f"{proposal.name}.toml" for proposal in proposals]
     drafts = [conf_dir / f".{proposal.name}.toml.new" for proposal in proposals]
+    written: list[Path] = []
     try:
         conf_dir.mkdir(parents=True, exist_ok=True)
         for draft, proposal in zip(drafts, proposals, strict=True):
             draft.write_text(text(proposal), encoding="utf-8")
         for draft, file in zip(drafts, files, strict=True):
             os.link(draft, file)  # unlike a rename, never over one that is there
+            written.append(file)
     except OSError as error:
-        raise ClawsupError(f"{error.filename2 or error.filename}: {error.strerror}", mend="make room for it") from error
+        for file in written:
+            file.unlink()
+        what = f"{error.filename2 or error.filename}: {error.strerror}"
+        raise ClawsupError(what, mend="see what is there, who may write there, and what room is left") from error
     finally:
         for draft in drafts:
             with suppress(OSError):

@@ -7,11 +7,14 @@ holds for a connect() to a supervisor whose backlog is full, which a Python time
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
+import time
 from collections.abc import Iterator
 
-from supervisor.errors import ClawsupError, NoSuchGateway, NoSupervisor, UsageError
+from supervisor.control.address import side_path
+from supervisor.errors import ClawsupError, NoBrain, NoSuchGateway, NoSupervisor, UsageError
 
 TYPE_CHECKING = False  # typing's own would import typing, a sixth of the time that `status` takes
 if TYPE_CHECKING:
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 _TIMEVAL = struct.Struct("ll")
 _CHUNK = 65536
 _OK, _BAD_REQUEST = 200, 400
+_REPLACED_S = 2.0  # a new brain listens within a second
+_LOOK_S = 0.05
 
 
 def request(socket_path: str, method: str, path: str, body: object = None, timeout_s: float = 5.0) -> tuple[int, bytes]:
@@ -54,16 +59,47 @@ def _exchange(socket_path: str, method: str, path: str, body: object, timeout_s:
         header, end, rest = received.partition(b"\r\n\r\n")
         if end:
             return int(header.split(b" ", 2)[1]), _prepended(rest, parts)
-    raise ClawsupError("the supervisor closed the connection without an answer", mend="ask again; it may be restarting")
+    raise _cut_off()
 
 
 def _connected(socket_path: str, timeout_s: float) -> socket.socket:
+    """Connect; where only a keeper is there, wait a moment for the brain that it starts."""
+    deadline = time.monotonic() + _REPLACED_S
+    while True:
+        try:
+            return _dialled(socket_path, timeout_s)
+        except NoSupervisor:
+            if not _is_kept(socket_path.rpartition("/")[0]):
+                raise
+        if time.monotonic() >= deadline:
+            raise NoBrain(
+                "the supervisor is being replaced or started, and does not answer yet; the gateways run on",
+                mend="ask again in some seconds; if it stays so, see what it says (journalctl -u openclaw-supervisor)",
+            )
+        time.sleep(_LOOK_S)
+
+
+def _is_kept(state_dir: str) -> bool:
+    """Whether a keeper holds `supervisor.lock`. The kernel's list tells; to try the lock would be to take it for a moment."""
+    try:
+        with open(f"{state_dir}/supervisor.lock", "rb") as file, open("/proc/locks", "rb") as listed:
+            found, signed = os.fstat(file.fileno()), file.read(32).strip()
+            held = [words for words in map(bytes.split, listed) if words[1] == b"FLOCK"]
+    except OSError:
+        return False
+    # On some file systems the device is not the one that stat() gives, and on a read-only one the pid is an older keeper's.
+    device = b"%02x:%02x:%d" % (os.major(found.st_dev), os.minor(found.st_dev), found.st_ino)
+    inode = b":%d" % found.st_ino
+    return any(words[5] == device or (words[4] == signed and words[5].endswith(inode)) for words in held)
+
+
+def _dialled(socket_path: str, timeout_s: float) -> socket.socket:
     peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     limit = _TIMEVAL.pack(int(timeout_s), int(timeout_s % 1 * 1e6))
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
     try:
-        peer.connect(socket_path)
+        _call(peer, socket_path)
     except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
         peer.close()
         raise NoSupervisor(
@@ -79,6 +115,17 @@ def _connected(socket_path: str, timeout_s: float) -> socket.socket:
         peer.close()
         raise _silent(timeout_s) from None
     return peer
+
+
+def _call(peer: socket.socket, path: str) -> None:
+    """Connect; who may not come in there may be a gateway's user, and then there is a socket for that one."""
+    try:
+        peer.connect(path)
+    except PermissionError:
+        try:
+            peer.connect(side_path(path.rpartition("/")[0], os.geteuid()))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise PermissionError from None
 
 
 def _parts(peer: socket.socket, timeout_s: float) -> Iterator[bytes]:
@@ -107,6 +154,12 @@ def _lines(parts: Iterator[bytes]) -> Iterator[bytes]:
         yield from lines
 
 
+def _cut_off() -> ClawsupError:
+    return ClawsupError(
+        "the supervisor closed the connection without an answer", mend="ask again; it may just have been replaced"
+    )
+
+
 def _silent(timeout_s: float) -> ClawsupError:
     return ClawsupError(
         f"the supervisor does not answer ({timeout_s:g} s)",
@@ -116,7 +169,10 @@ def _silent(timeout_s: float) -> ClawsupError:
 
 def checked(status: int, body: bytes) -> dict[str, Any]:
     """Read an answer; what the supervisor refuses is raised as what it means here."""
-    document: dict[str, Any] = json.loads(body)
+    try:
+        document: dict[str, Any] = json.loads(body)
+    except ValueError:
+        raise _cut_off() from None
     if status == _OK:
         return document
     what = document.get("error", f"the supervisor answers {status}")
@@ -124,4 +180,4 @@ def checked(status: int, body: bytes) -> dict[str, Any]:
         raise NoSuchGateway(what, mend=f"known: {', '.join(document['known']) or 'none at all; see clawsup check'}")
     if status == _BAD_REQUEST:
         raise UsageError(what)
-    raise ClawsupError(what)
+    raise ClawsupError(what, mend=document.get("mend") or "")

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +44,7 @@ class Connection:
     def __init__(self, peer: socket.socket) -> None:
         self._peer = peer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEAD_BYTES)
+        self._is_head = False
 
     async def request(self) -> Request | None:
         """Await the next request; None when the peer has no more, or stayed silent. RequestError for one we do not take."""
@@ -66,7 +68,7 @@ class Connection:
                 case h11.Request() as event:
                     if len(event.headers.raw_items()) > _HEADERS:
                         raise RequestError(431, f"more than {_HEADERS} headers")
-                    head = event
+                    head, self._is_head = event, event.method == b"HEAD"
                 case h11.Data() as part:
                     body += part.data
                     if len(body) > _BODY_BYTES:
@@ -94,7 +96,8 @@ class Connection:
         body = json.dumps(document).encode() + b"\n"
         headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
         head = h11.Response(status_code=status, headers=[*headers, ("allow", allow)] if allow else headers)
-        await self._send(head, h11.Data(data=body), h11.EndOfMessage())
+        content = () if self._is_head else (h11.Data(data=body),)
+        await self._send(head, *content, h11.EndOfMessage())
 
     async def begin_lines(self) -> None:
         """Begin an answer of one JSON document a line."""
@@ -120,9 +123,11 @@ class Connection:
             except BlockingIOError:
                 await anyio.wait_writable(self._peer)
 
-    def can_answer(self) -> bool:
-        """Say whether an answer may still be begun."""
-        return self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}
+    async def refuse(self, status: int, what: str) -> None:
+        """Answer so where an answer may still be begun, and somebody is there to read it."""
+        if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            with suppress(*GONE):
+                await self.answer(status, {"error": what})
 
     def again(self) -> bool:
         """Make ready for the next request; false when this connection has had its last."""

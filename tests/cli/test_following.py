@@ -131,3 +131,18 @@ def test_watch_prints_each_change_until_ctrl_c(short_dir: Path) -> None:
 
 def test_watching_nobody_ends_at_once(short_dir: Path) -> None:
     assert clawsup(short_dir, "status", "--watch").returncode == 4
+
+
+@pytest.mark.parametrize("since", ["99999999999d", "9999999d", "0001-01-01T00:00+10:00"])
+def test_a_time_before_all_times_is_refused(state_dir: Path, since: str) -> None:
+    done = clawsup(state_dir, "logs", "main", "--since", since)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is no time" in done.stderr
+
+
+@pytest.mark.parametrize("head", ["2026-13-45T99:99:99Z", "2016-12-31T23:59:60Z", "0001-01-01T00:00:00+10:00"])
+def test_a_line_that_only_looks_like_a_time_is_shown_like_any_other(state_dir: Path, head: str) -> None:
+    with (state_dir / "logs" / "main.log").open("a") as log:
+        log.write(f"{head} odd\n")
+    done = clawsup(state_dir, "logs", "main", "-n", "1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{head} odd\n", "")

@@ -154,6 +154,26 @@ def test_a_stdout_that_is_full_is_named(short_dir: Path) -> None:
     assert done.stderr == f"clawsup: cannot write the output: {os.strerror(errno.ENOSPC)}\n"
 
 
+@pytest.mark.parametrize(("words", "code"), [("statsu", 2), ("status nosuch", 4), ("check", 78)])
+def test_a_stderr_that_is_full_does_not_change_the_exit_code(short_dir: Path, words: str, code: int) -> None:
+    with supervisor(Fleet({"main": entry("main")}), short_dir), Path("/dev/full").open("wb") as full:
+        command = [
+            sys.executable,
+            "-m",
+            "supervisor",
+            "--state-dir",
+            str(short_dir),
+            "--conf-dir",
+            "/nowhere",
+            *words.split(),
+        ]
+        done = subprocess.run(
+            command, env=environment(PYTHONUNBUFFERED=""), stdout=subprocess.PIPE, stderr=full.fileno(), check=False
+        )
+
+    assert (done.returncode, done.stdout) == (code, b"")
+
+
 def test_text_that_the_locale_cannot_write_is_written_all_the_same(short_dir: Path) -> None:
     fleet = Fleet({"main": entry("main", "blocked", reason="Größe ✗")})
     with supervisor(fleet, short_dir):

@@ -1,6 +1,7 @@
 """`logs` and `events`: they read files, so no supervisor is needed."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -91,3 +92,22 @@ def test_the_last_events_are_as_many_as_were_asked_for(state_dir: Path, count: s
 
 def test_a_state_dir_without_events_has_none_and_one_that_is_not_there_is_said_to_be(state_dir: Path) -> None:
     assert (clawsup(state_dir, "events").returncode, clawsup(state_dir / "absent", "events").returncode) == (0, 4)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("words", ["logs main", "events"])
+def test_another_user_is_told_that_the_state_dir_is_closed(state_dir: Path, words: str) -> None:
+    journal = Journal(state_dir / "events.jsonl")
+    journal.append("old", "main", {})
+    state_dir.chmod(0o700)
+    # What is needed is imported before the user changes: that one may not be able to read these sources.
+    script = (
+        "import os, sys, supervisor.cli.events; from supervisor.cli import main; os.setuid(65534); sys.exit(main())"
+    )
+    command = [sys.executable, "-c", script, "--state-dir", str(state_dir), *words.split()]
+    done = subprocess.run(command, env=environment(), cwd="/", capture_output=True, text=True, check=False)
+
+    if "site-packages" in done.stderr:
+        pytest.skip("another user cannot even list the directory of these sources")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "this user may not read it" in done.stderr

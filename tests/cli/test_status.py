@@ -109,7 +109,11 @@ def test_a_glance_tells_what_is_up_since_when_where_how_often_and_why_not(short_
     assert "retry in " in lines[3]
     assert lines[3].endswith("s; exit 1 after 2.1 s")
     assert lines[5].split()[0] == "old"
-    assert lines[6:] == ["lab: port 21789 is held by pid 991 (node, user claw)", "  mend: stop it"]
+    assert lines[6:] == [
+        "lab: port 21789 is held by pid 991 (node, user claw)",
+        "  mend: stop it",
+        "more: clawsup why main",
+    ]
 
 
 def test_the_supervisors_own_trouble_comes_first(short_dir: Path) -> None:

@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """Ours without CLAWSUP_*, and where the sources are."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("CLAWSUP_")}
+    """Ours without what steers clawsup or the interpreter, and where the sources are."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("CLAWSUP_", "PYTHON"))}
     return ours | {"PYTHONPATH": str(ROOT)} | changes
 
 

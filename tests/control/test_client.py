@@ -154,7 +154,7 @@ def test_a_path_that_the_kernel_would_cut_is_refused_in_bytes_not_characters() -
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_supervisor_of_another_user_is_not_called_absent(path: Path) -> None:
     script = (
-        "import os, sys; from supervisor.control.client import request; os.setuid(65534)\n"
+        "import hashlib, os, sys; from supervisor.control.client import request; os.setuid(65534)\n"
         "try: request(sys.argv[1], 'GET', '/v1/status')\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -105,3 +105,44 @@ async def test_a_long_turn_gives_signs_of_life(short_dir: Path) -> None:
 
     assert {} in lines
     assert lines[-1]["ok"] is True
+
+
+async def test_what_waits_for_anothers_config_to_be_judged_has_not_failed(short_dir: Path) -> None:
+    """Until the new definitions are decided, a new gateway is not there and a removed one is still wanted."""
+    changes = [change("main", "restart"), change("new", "start"), change("old", "stop")]
+    fleet = Fleet({"main": entry("main", "ready", pid=7), "old": entry("old")}, changes=changes, judges=True)
+
+    async def judged() -> None:
+        await anyio.sleep(0.1)
+        fleet.tell()  # something else changes meanwhile
+        await anyio.sleep(0.1)
+        fleet.entries |= {"new": entry("new"), "old": entry("old", "stopped", wanted=False, pid=None)}
+        assert fleet.decision is not None
+        fleet.decision.set()
+        await soon(fleet, pid=8, restarts=1)
+
+    lines: list[dict[str, Any]] = []
+    async with serving(fleet, short_dir / "s"), anyio.create_task_group() as tasks:
+        tasks.start_soon(judged)
+        _, lines = await reloaded(short_dir / "s", prune=True)
+
+    assert lines[-1] == {"done": True, "ok": True, "failed": {}}
+
+
+async def test_only_its_own_decision_counts_and_not_anothers_change(short_dir: Path) -> None:
+    """A reload that waits for its turn behind another has not been refused by what that one does."""
+    fleet = Fleet({"main": entry("main", "ready", pid=7)}, changes=[change("main", "restart")], judges=True)
+
+    async def waits() -> None:
+        await anyio.sleep(0.1)
+        fleet.reloading = []  # the other one is through with main, and this one has not begun
+        fleet.tell()
+        await anyio.sleep(0.1)
+        assert fleet.decision is not None
+        fleet.reloading = ["main"]
+        fleet.decision.set()
+        await soon(fleet, pid=8, restarts=1)
+
+    lines = await followed(fleet, short_dir / "s", waits)
+
+    assert lines[-1] == {"done": True, "ok": True, "failed": {}}

@@ -211,3 +211,13 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(
     assert isinstance(refused, Refused)
     assert "free" in refused.why
     assert tools.calls() == []
+
+
+@pytest.mark.parametrize("version", ["node-24.16.0", ".", "..", "", "/etc", "2026.9.6/../2026.9.6"])
+def test_the_door_itself_takes_nothing_but_a_version(tmp_path: Path, version: str) -> None:
+    for made in ("node-24.16.0", "2026.9.6"):
+        (tmp_path / made).mkdir()
+    for refused in (remove(tmp_path, version), install(tmp_path, version, progress=quiet)):
+        assert isinstance(refused, Refused)
+        assert "is no version of OpenClaw" in refused.why
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["2026.9.6", "node-24.16.0"]
