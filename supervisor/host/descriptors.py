@@ -30,6 +30,11 @@ class Reserve:
         self.trouble = ""
         self._fill()
 
+    def __del__(self) -> None:
+        # A descriptor is a bare number: nobody else would give it back.
+        while self._kept:
+            os.close(self._kept.pop())
+
     def lend(self) -> bool:
         """Free them for one who cannot wait, until as many `give_back`; False if they are lent already."""
         if self._lent or not self._kept:
