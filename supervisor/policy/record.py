@@ -18,7 +18,7 @@ from supervisor.policy.definition import Definition
 from supervisor.policy.events import Event, Exited, Probed, Reloaded, RepairStepped
 from supervisor.policy.facts import Roster
 from supervisor.policy.fleet import Fleet, decide
-from supervisor.policy.state import Backoff, Blocked, Child, Degraded, Failed, Ready, Starting, Stopped
+from supervisor.policy.state import Backoff, Blocked, Child, Degraded, Failed, Ready, Starting, Stopped, public
 
 Fields = dict[str, object]
 
@@ -170,7 +170,7 @@ def _entered(before: Fleet, after: Fleet, name: str, now: float) -> Iterator[Lin
     told = {key: value for key, value in state.items() if key not in ("kind", "life")}
     if isinstance(new.state, Backoff | Failed):
         told["in_s"] = round(new.state.until - now, 3)
-    yield Line(new.state.kind, name, told)
+    yield Line(public(new.state), name, told)
 
 
 def _mending(before: Fleet, event: Event, after: Fleet, name: str) -> Iterator[Line]:

@@ -7,7 +7,7 @@ looks at it. Nothing is ever done about a content that this very OpenClaw has ru
 the config.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final, TypeAlias
 
@@ -31,9 +31,9 @@ from supervisor.policy.state import (
 Step: TypeAlias = tuple[Child, tuple[Action, ...]]
 
 BUDGET_S: Final[dict[Rung, float]] = {
-    "rollback": 60.0,
-    "rollback_booted": 60.0,
-    "doctor": 180.0,
+    "rollback": 120.0,
+    "rollback_booted": 120.0,
+    "doctor": 240.0,
     "restore": 30.0,
     "rescue": 900.0,
 }
@@ -58,7 +58,7 @@ def words(rung: Rung) -> str:
 
 
 def refused(child: Child, obstacle: Obstacle, guarded: Guarded, now: float) -> Step:
-    """OpenClaw would not start on a config: the first rung, the next one, or blocked."""
+    """OpenClaw would not start on a config: the first rung, the next one, or none that is left."""
     repair = child.repair
     if repair is not None:
         changed = obstacle.key not in (repair.broken, repair.left)
@@ -73,7 +73,8 @@ def refused(child: Child, obstacle: Obstacle, guarded: Guarded, now: float) -> S
     begun = replace(child, repair=repair)
     # A config that never existed is nothing to be mended.
     if next(_rungs(begun), None) is None or not (obstacle.key or guarded.good):
-        return enter(child, Blocked(obstacle), now), (Watch(child.name, obstacle),)
+        before = [rung for key, rung in child.spent if key == obstacle.key]
+        return _given_up(child, obstacle, "tried before", before, now)
     return _climb(begun, now)
 
 
@@ -244,11 +245,19 @@ def _ended(child: Child, repair: Repair, now: float) -> Step:
         obstacle, guarded = replace(repair.obstacle, key=repair.left), Guarded(other=repair.other)
         child, actions = _not_the_config(replace(child, repair=None), obstacle, guarded, now)
         return child, (*actions, RepairEnd(child.name, mended=False))
-    vain = ", ".join(dict.fromkeys(each.rung.replace("_booted", "") for each in repair.tried if each.rung != "restore"))
-    reason = f"{repair.obstacle.reason}; tried in vain: {vain}" if vain else repair.obstacle.reason
-    obstacle = replace(repair.obstacle, reason=reason, key=repair.left)
-    child = enter(replace(child, repair=None), Blocked(obstacle), now)
-    return child, (Watch(child.name, obstacle), RepairEnd(child.name, mended=False))
+    tried = [each.rung for each in repair.tried if each.rung != "restore"]
+    obstacle = replace(repair.obstacle, key=repair.left)
+    child, actions = _given_up(replace(child, repair=None), obstacle, "tried in vain", tried, now)
+    return child, (*actions, RepairEnd(child.name, mended=False))
+
+
+def _given_up(child: Child, obstacle: Obstacle, how: str, tried: Sequence[Rung], now: float) -> Step:
+    """No rung is left: failed, or blocked where there never was one; in either case its file wakes it."""
+    vain = tuple(dict.fromkeys(tried))
+    if vain:
+        names = ", ".join(dict.fromkeys(rung.removesuffix("_booted") for rung in vain))
+        obstacle = replace(obstacle, reason=f"{obstacle.reason}; {how}: {names}")
+    return enter(child, Blocked(obstacle, vain=vain), now), (Watch(child.name, obstacle),)
 
 
 def _not_the_config(child: Child, obstacle: Obstacle, guarded: Guarded, now: float) -> Step:

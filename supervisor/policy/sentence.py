@@ -46,6 +46,11 @@ def _waiting(fields: Fields) -> str:
     return f"{why}; tried again in {span(wait_s)}" if isinstance(wait_s, (int, float)) else why
 
 
+def _failed(fields: Fields) -> str:
+    """Given up until its next retry, or where the ladder did not help, until something is mended."""
+    return _blocked(fields) if "obstacle" in fields else _waiting(fields)
+
+
 def _blocked(fields: Fields) -> str:
     obstacle = fields.get("obstacle")
     if not isinstance(obstacle, Mapping):
@@ -90,7 +95,7 @@ _WORDS: Final[Mapping[str, Callable[[Fields], str]]] = {
     "exited": _exited,
     "started": _started,
     "backoff": _waiting,
-    "failed": _waiting,
+    "failed": _failed,
     "blocked": _blocked,
     "degraded": _why,
     "hung": _why,

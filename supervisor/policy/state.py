@@ -139,10 +139,14 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Cannot start before something outside changes; `until`, where given, is the instant to try again all the same."""
+    """Cannot start before something outside changes; `until`, where given, is the instant to try again all the same.
+
+    `vain` are the rungs of the ladder that did not help: with any the world is told `failed`, although the file still wakes it.
+    """
 
     obstacle: Obstacle
     until: float | None = None
+    vain: tuple[Rung, ...] = ()
     kind: Literal["blocked"] = "blocked"
 
 
@@ -239,6 +243,17 @@ class Child:
     warnings: tuple[str, ...] = ()
     repair: Repair | None = None
     spent: tuple[tuple[str, Rung], ...] = ()
+
+
+def public(state: State) -> str:
+    """The state under the name that the world knows (INTERFACE.md §4): what waits for its turn is starting."""
+    match state:
+        case Queued():
+            return "starting"
+        case Blocked(vain=vain) if vain:
+            return "failed"
+        case _:
+            return state.kind
 
 
 def life_of(state: State) -> Life | None:

@@ -20,6 +20,7 @@ from supervisor.policy.state import (
     Stopped,
     Stopping,
     life_of,
+    public,
 )
 
 
@@ -65,7 +66,7 @@ def entry(child: Child, fleet: Fleet, *, at: Callable[[float], str], rss_bytes: 
     return GatewayEntry(
         name=child.name,
         role=definition.role if definition else None,
-        state=shown(child),
+        state=public(child.state),
         wanted=child.wanted,
         pid=life.pid if life else None,
         adopted=life is not None and life.adopted,
@@ -90,11 +91,6 @@ def entry(child: Child, fleet: Fleet, *, at: Callable[[float], str], rss_bytes: 
         started_at=at(life.started) if life and life.started is not None else None,
         orphaned=child.orphaned,
     )
-
-
-def shown(child: Child) -> str:
-    """The state under its public name (INTERFACE.md §4): one that waits for its turn is starting."""
-    return "starting" if isinstance(child.state, Queued) else child.state.kind
 
 
 def reason(child: Child, fleet: Fleet) -> str | None:
@@ -133,7 +129,8 @@ def headline(fleet: Fleet) -> str:
 
 
 def _trouble(child: Child) -> str:
-    return f"blocked ({child.state.obstacle.what})" if isinstance(child.state, Blocked) else shown(child)
+    state = public(child.state)
+    return f"{state} ({child.state.obstacle.what})" if isinstance(child.state, Blocked) else state
 
 
 def _retry(child: Child) -> float | None:

@@ -36,7 +36,7 @@ def test_doctor_that_would_lose_settings_has_not_mended(world: World, supervise:
     main.config.write_bytes(DAMAGES["unknown-key"])
     fall(running)
 
-    entry = running.wait_state("main", "blocked")
+    entry = running.wait_state("main", "failed")
     assert "tried in vain: doctor" in entry["reason"]
     assert rungs(running) == [("doctor", "useless"), ("restore", "done")]
     assert "gateway.auth" in running.named("repair_step")[0]["detail"]
@@ -49,7 +49,7 @@ def test_doctors_success_that_cannot_start_is_none(world: World, supervise: Supe
     main.config.write_bytes(DAMAGES["unknown-key"])
     running = supervise()
 
-    running.wait_state("main", "blocked")
+    running.wait_state("main", "failed")
     assert rungs(running) == [("doctor", "useless"), ("restore", "done"), ("rescue", "unavailable")]
     assert "gateway.mode is missing" in running.named("repair_step")[0]["detail"]
     assert main.config.read_bytes() == DAMAGES["unknown-key"]
@@ -85,7 +85,7 @@ def test_doctor_ends_with_all_that_grew_from_it(world: World, supervise: Supervi
         assert running.cli("stop", "main").returncode == 0
 
     running.wait_for(partial(gone, int(grown.read_text())), "what grew from doctor is gone")
-    running.wait_state("main", "blocked" if ends == "by itself" else "stopped")
+    running.wait_state("main", "failed" if ends == "by itself" else "stopped")
     assert main.config.read_bytes() == DAMAGES["unknown-key"]
 
 

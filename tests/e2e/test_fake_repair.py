@@ -59,7 +59,7 @@ def test_in_vain_the_users_file_goes_back_and_an_edit_wakes_it_at_once(world: Wo
     main.config.write_bytes(damage)
     fall(running)
 
-    entry = running.wait_state("main", "blocked")
+    entry = running.wait_state("main", "failed")
     assert main.config.read_bytes() == damage
     assert "tried in vain: rollback, doctor, rescue" in entry["reason"]
     assert entry["config"] == "bad"
@@ -89,7 +89,7 @@ def test_the_ladder_can_be_climbed_by_hand(world: World, supervise: Supervise) -
     main = define(world)
     main.config.write_bytes(DAMAGES["unknown-key"])
     running = supervise()
-    running.wait_state("main", "blocked")
+    running.wait_state("main", "failed")
     Path(f"{main.config}.last-good").write_text(json.dumps({"gateway": {"mode": "local"}, "meta": {}}))
 
     answer = running.cli("repair", "main")

@@ -67,8 +67,8 @@ def test_the_rescue_is_called_and_mends_main(running: Supervisor) -> None:
 def test_a_rescue_that_cannot_be_reached_does_not_hold_the_ladder_up(running: Supervisor) -> None:
     """R25: its agent fails at once, and main waits for the file as without a rescue."""
     damage(running)
-    blocked = running.wait_state("main", "blocked")
-    assert "rescue" in blocked["reason"]
+    failed = running.wait_state("main", "failed")
+    assert "rescue" in failed["reason"]
     assert incident(running)["tried"][0]["outcome"] == "unavailable"
     assert running.world.gateways["main"].config.read_text() == BROKEN
     running.world.gateways["main"].write_config()
@@ -81,7 +81,7 @@ def test_a_patient_is_not_called_about_without_end_and_a_rescue_never_waits_for_
         main = running.world.gateways["main"]
         main.config.write_text(f"{BROKEN}, {number}", encoding="utf-8")
         running.cli("restart", "main", "--force", "--no-wait")
-        running.wait_state("main", "blocked")
+        running.wait_state("main", "failed")
         main.write_config()
         running.wait_state("main", "ready")
     assert [line["gateway"] for line in running.named("rescue_called")] == ["main", "main"]
@@ -92,7 +92,7 @@ def test_a_patient_is_not_called_about_without_end_and_a_rescue_never_waits_for_
     running.cli("reload")
     running.world.gateways["rescue"].config.write_text(BROKEN, encoding="utf-8")
     running.world.gateways["rescue"].tell("exit-1")
-    running.wait_state("rescue", "blocked")
+    running.wait_state("rescue", "failed")
     told = json.loads(running.cli("incidents", "rescue", "--json").stdout)["incidents"][0]
     assert [(step["outcome"], step["detail"]) for step in told["tried"]] == [
         ("unavailable", "no rescue has it for a patient")
@@ -103,7 +103,7 @@ def test_a_rescue_that_is_down_is_not_called(running: Supervisor) -> None:
     """R25: nothing waits for it."""
     assert running.cli("stop", "rescue").returncode == 0
     damage(running)
-    running.wait_state("main", "blocked")
+    running.wait_state("main", "failed")
     assert "not up itself" in incident(running)["tried"][0]["detail"]
     assert running.named("rescue_called") == []
 

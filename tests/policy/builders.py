@@ -94,6 +94,7 @@ def states() -> Iterator[tuple[str, State]]:
     yield "failed", Failed(NOW + 5, "exit 1")
     yield "blocked-port", Blocked(obstacle())
     yield "blocked-config", Blocked(obstacle("config", Cause.CONFIG))
+    yield "mended-in-vain", Blocked(obstacle("config", Cause.CONFIG), vain=("rollback", "rescue"))
     yield "blocked-definition", Blocked(BROKEN)
     yield "contested", Blocked(replace(obstacle(), what="contested", cause=Cause.CONTESTED), until=NOW + 5)
     yield "repairing", Repairing("rollback", NOW + 5)

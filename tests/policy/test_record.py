@@ -19,6 +19,7 @@ from supervisor.policy.events import (
     ObstacleChanged,
     Probed,
     Reloaded,
+    RepairStepped,
     RestartAsked,
     ShutdownAsked,
     Spawned,
@@ -260,3 +261,16 @@ def test_another_obstacle_in_the_way_is_told_as_the_first_was() -> None:
     told = record.lines(story.fleet, event, after, actions, NOW)
 
     assert [line.event for line in told] == ["obstacle_changed", "blocked"]
+
+
+def test_the_end_of_a_ladder_that_did_not_help_is_told_as_failed_with_what_was_tried() -> None:
+    """Issue 7: the event has the name that `status` has."""
+    given = definition(repair={"steps": ("doctor",)})
+    story = Story(fleet(child(STATES["doctoring"], definition=given)))
+    event = RepairStepped("main", "doctor", "useless", "it changed nothing", "k-bad")
+    after, actions = decide(story.fleet, event, NOW)
+
+    told = record.lines(story.fleet, event, after, actions, NOW)
+
+    assert [line.event for line in told] == ["repair_step", "failed", "repair_ended"]
+    assert told[1].fields["vain"] == ["doctor"]

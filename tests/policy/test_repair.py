@@ -19,7 +19,8 @@ from supervisor.policy.events import (
 )
 from supervisor.policy.facts import Cause, Guarded, Rung, RungOutcome
 from supervisor.policy.fleet import Fleet
-from supervisor.policy.state import Blocked
+from supervisor.policy.repair import BUDGET_S
+from supervisor.policy.state import Blocked, public
 from tests.policy.builders import STARTED, Story, answer, definition, obstacle, only
 
 BAD, GOOD, BOOTED, DOCTORED = "k-bad", "k-good", "k-booted", "k-doctored"
@@ -76,7 +77,7 @@ def test_a_refused_config_is_rolled_back_to_the_newest_good_one_and_that_mends_i
     assert [action.cause for action in only(Incident, story.told)] == [Cause.CONFIG]
 
 
-def test_the_whole_ladder_in_vain_puts_the_users_file_back_and_blocks_until_it_changes() -> None:
+def test_the_whole_ladder_in_vain_puts_the_users_file_back_and_has_failed_until_it_changes() -> None:
     """The newest good may never have been booted, so the newest booted one is tried too; then doctor; then the rescue."""
     story = refused()
     comes_to(story, "start", GOOD)
@@ -94,6 +95,7 @@ def test_the_whole_ladder_in_vain_puts_the_users_file_back_and_blocks_until_it_c
     assert climbed(story) == ["rollback", "rollback_booted", "doctor", "restore", "rescue"]
     state = story.child().state
     assert isinstance(state, Blocked)
+    assert (public(state), state.until) == ("failed", None)
     assert (state.obstacle.what, state.obstacle.key) == ("config", BAD)
     assert "tried in vain: rollback, doctor, rescue" in state.obstacle.reason
     assert RepairEnd("main", mended=False) in story.told
@@ -125,7 +127,23 @@ def test_the_rungs_are_those_of_the_definition_that_have_something_to_offer(
         comes_to(story, "useless", key)
 
     assert climbed(story) == rungs
-    assert story.state() == "blocked"
+    assert public(story.child().state) == ("failed" if rungs else "blocked")
+
+
+def test_a_content_whose_rungs_are_spent_has_failed_at_once_and_says_what_was_tried() -> None:
+    """An operator's start on it is one more refusal, not one more ladder."""
+    story = refused()
+    while story.state() == "repairing":
+        comes_to(story, "useless", BAD)
+    story.tell(StartAsked("main"))
+    story.spawned()
+    exits_78(story, BAD, KNOWN)
+
+    state = story.child().state
+    assert isinstance(state, Blocked)
+    assert public(state) == "failed"
+    assert state.obstacle.reason.endswith("; tried before: rollback, doctor, rescue")
+    assert len(climbed(story)) == len(set(climbed(story)))
 
 
 @pytest.mark.parametrize(
@@ -231,7 +249,7 @@ def test_a_file_that_goes_missing_again_after_a_stable_run_is_a_new_mishap() -> 
 def test_a_rung_that_takes_too_long_is_ended_and_the_next_one_begun() -> None:
     story = refused(Guarded(good=GOOD, booted=GOOD))
     story.forget()
-    story.wait(60)
+    story.wait(BUDGET_S["rollback"])
 
     assert CancelRepair("main") in story.told
     assert step(story).rung == "doctor"

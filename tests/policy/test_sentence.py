@@ -31,6 +31,11 @@ EVENTS = st.sampled_from(
             {"obstacle": {"reason": "port 1 is held", "mend": "free it"}},
             "blocked: port 1 is held (mend: free it)",
         ),
+        (
+            "failed",
+            {"obstacle": {"reason": "refused", "mend": "correct it"}, "until": None, "vain": ["doctor"]},
+            "failed: refused (mend: correct it)",
+        ),
         ("spawned", {"pid": 7, "life": 1, "warnings": ["port 9 is held"]}, "spawned: pid 7; port 9 is held"),
         ("started", {"after_s": 8.25, "life": 1}, "started: after 8.2 s"),
         ("stopped", {}, "stopped"),

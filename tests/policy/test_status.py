@@ -32,7 +32,7 @@ def test_every_state_has_a_public_name_and_every_key(state: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "state", ["blocked-port", "blocked-config", "degraded", "hung", "backoff", "failed", "contested"]
+    "state", ["blocked-port", "blocked-config", "mended-in-vain", "degraded", "hung", "backoff", "failed", "contested"]
 )
 def test_what_is_not_well_has_a_reason(state: str) -> None:
     assert shown(child(STATES[state]))["reason"]
@@ -43,9 +43,16 @@ def test_what_is_tried_again_says_when(state: str) -> None:
     assert shown(child(STATES[state]))["next_retry_at"] == "+1005"
 
 
-@pytest.mark.parametrize("state", ["ready", "stopped", "starting", "blocked-port"])
+@pytest.mark.parametrize("state", ["ready", "stopped", "starting", "blocked-port", "mended-in-vain"])
 def test_what_waits_for_no_instant_has_no_next_retry(state: str) -> None:
     assert shown(child(STATES[state]))["next_retry_at"] is None
+
+
+def test_a_ladder_climbed_in_vain_has_failed_and_says_what_would_mend_it() -> None:
+    """Issue 7: given up, though not for ever; the reader is told what wakes it."""
+    seen = shown(child(STATES["mended-in-vain"]))
+
+    assert (seen["state"], seen["mend"]) == ("failed", "take it away")
 
 
 def test_one_that_waits_for_its_turn_is_starting_and_says_what_it_waits_for() -> None:
