@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import assert_never
 
 import anyio
@@ -14,7 +13,7 @@ from supervisor.brain.launchers import Launchers, Short, account_of
 from supervisor.brain.lives import Lives, Living
 from supervisor.host import load, locks, ports, probes, processes, strangers
 from supervisor.openclaw import handoff, launch
-from supervisor.openclaw.config import ConfigFacts, read_config
+from supervisor.openclaw.content import facts_of
 from supervisor.policy.actions import ConsumeHandoff, Probe, Watch
 from supervisor.policy.definition import Definition
 from supervisor.policy.discount import excuse
@@ -92,8 +91,8 @@ class Eyes:
 
     async def _ask(self, action: Probe, living: Living, definition: Definition) -> Answer | probes.CannotProbe:
         if living.tls is None:
-            facts = read_config(definition.config_path, _read)
-            living.tls = isinstance(facts, ConfigFacts) and facts.tls
+            facts = facts_of(self._guard.present(definition))
+            living.tls = facts is not None and facts.tls
         answer = await probes.ask(
             port=living.definition.port,
             tls=living.tls,
@@ -148,7 +147,3 @@ class Eyes:
 
 def _key(obstacle: Obstacle | None) -> str | None:
     return None if obstacle is None else obstacle.key
-
-
-def _read(path: str) -> bytes:
-    return Path(path).read_bytes()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from supervisor.openclaw.config import load_config, read_config
+from supervisor.openclaw.config import ConfigFacts, load_config, read_config
 
 _INCLUDE = b"$include"
 
@@ -57,6 +57,19 @@ def parsed_of(content: Content | None) -> Mapping[str, Any] | None:
     """What a content says; None where that cannot be known."""
     if content is None or not content.files:
         return None
+    found = load_config(content.files[0][0], _reader(content))
+    return found if isinstance(found, Mapping) else None
+
+
+def facts_of(content: Content) -> ConfigFacts | None:
+    """What of it concerns a supervisor; None where that cannot be known."""
+    if not content.files:
+        return None
+    found = read_config(content.files[0][0], _reader(content))
+    return found if isinstance(found, ConfigFacts) else None
+
+
+def _reader(content: Content) -> Callable[[str], bytes]:
     files = dict(content.files)
 
     def read(path: str) -> bytes:
@@ -64,5 +77,4 @@ def parsed_of(content: Content | None) -> Mapping[str, Any] | None:
             raise FileNotFoundError(2, "No such file", path)
         return files[path]
 
-    found = load_config(content.files[0][0], read)
-    return found if isinstance(found, Mapping) else None
+    return read

@@ -93,6 +93,17 @@ def test_no_line_is_lost_doubled_or_torn_over_six_deaths_of_the_brain(world: Wor
     assert len(main.lives()) == 1
 
 
+def test_a_config_that_has_become_a_fifo_holds_no_brain_up(world: World, supervise: Supervise) -> None:
+    """R27: the first probe of an adopted life reads it, and must not wait for a writer."""
+    main = world.define("main")
+    supervisor = supervise()
+    pid = supervisor.wait_ready()["main"]["pid"]
+    main.config.unlink()
+    os.mkfifo(main.config)
+    supervisor.replace_brain()
+    assert supervisor.wait_state("main", "ready", adopted=True)["pid"] == pid
+
+
 @pytest.mark.parametrize("how", ["raise RuntimeError('boom')", "raise MemoryError", "os._exit(3)"])
 def test_a_fault_in_the_loop_costs_a_brain_and_nothing_else(world: World, failing: Failing, how: str) -> None:
     """R27: the state ready, the score and the pid are those of before."""
