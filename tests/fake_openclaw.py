@@ -134,8 +134,11 @@ def agent(place: Place) -> int:
     if not place.holder() or not os.path.exists(f"{place.fake_dir}/agent"):
         print("LLM request failed", file=sys.stderr)
         return 1
+    done = f"{place.fake_dir}/agent.done"
+    if os.path.exists(done):
+        os.unlink(done)  # of an earlier script
     os.rename(f"{place.fake_dir}/agent", f"{place.fake_dir}/shell")
-    while not os.path.exists(f"{place.fake_dir}/agent.done"):
+    while not os.path.exists(done):
         time.sleep(0.02)
     print(json.dumps({"status": "ok"}))
     return 0

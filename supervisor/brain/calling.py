@@ -148,11 +148,13 @@ class Calling:
             if wait.resolved is not None:
                 return "start", f"{rescue.name} says it is done: {Mask().line(wait.resolved)[:200]}"
             key = self._guard.key(definition)
-            if key != judged and self._guard.settled(definition):
-                judged = key
-                verdict = await self._guard.asked(definition)
-                if verdict.valid is not False and key == self._guard.key(definition):
-                    return "start", f"{key[:8]} was put in place while {rescue.name} was at it"
+            if key != judged:
+                # What was put in place just before the turn ended counts as well, once it has settled.
+                if self._guard.settled(definition):
+                    judged = key
+                    verdict = await self._guard.asked(definition)
+                    if verdict.valid is not False and key == self._guard.key(definition):
+                        return "start", f"{key[:8]} was put in place while {rescue.name} was at it"
             elif wait.said is not None:
                 return wait.said
             wait.away_s = 0.0 if self._is_up(rescue.name) else wait.away_s + LOOK_S

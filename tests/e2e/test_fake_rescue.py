@@ -64,6 +64,19 @@ def test_the_rescue_is_called_and_mends_main(running: Supervisor) -> None:
     ]
 
 
+def test_what_the_rescue_puts_just_before_its_turn_ends_counts(running: Supervisor) -> None:
+    """R9, R25: it says no last word, and the file has had no second to settle when the turn is over."""
+    rescue, main = running.world.gateways["rescue"], running.world.gateways["main"]
+    whole = main.config.read_text()
+    (rescue.state_dir / "whole.json").write_text(whole)
+    play(rescue, "agent", "clawsup config main put --json <whole.json")
+    damage(running)
+    running.wait_state("main", "ready", restarts=2)
+    assert main.config.read_text() == whole
+    account = running.wait_for(lambda: (found := incident(running)).get("ended") and found, "the incident's end")
+    assert [(step["rung"], step["outcome"]) for step in account["tried"]] == [("rescue", "start")]
+
+
 def test_a_rescue_that_cannot_be_reached_does_not_hold_the_ladder_up(running: Supervisor) -> None:
     """R25: its agent fails at once, and main waits for the file as without a rescue."""
     damage(running)
