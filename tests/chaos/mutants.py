@@ -75,7 +75,8 @@ MUTANTS: Mapping[str, Mutant] = {
         ),
         _once(Fault(1.0, "reload")),
     ),
-    "nolock": Mutant(frozenset({"one holder"}), (_UNLOCKED,), _once(Fault(1.0, "reload"))),
+    # A lock that nobody holds counts only after HANDOVER_S.
+    "nolock": Mutant(frozenset({"one holder"}), (_UNLOCKED,), _once(Fault(4.0, "reload"))),
     "noadopt": Mutant(frozenset({"blame"}), (_UNADOPTED,), _once(Fault(1.0, "kill brain"))),
     # Nothing of what a token is made of is on disk before it is given to a gateway, nor afterwards.
     "nointent": Mutant(
