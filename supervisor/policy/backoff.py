@@ -1,6 +1,6 @@
 """When a fallen gateway is tried again: INTERFACE.md §8, as arithmetic.
 
-A failure score that halves for every hour of being ready replaces the usual window with its edges: a crash every 90 s
+A failure score that halves for every hour of serving replaces the usual window with its edges: a crash every 90 s
 climbs to the cap, one crash a day costs nothing.
 """
 
@@ -14,9 +14,9 @@ HALF_LIFE_S = 3600.0
 MAX_EXPONENT = 1000.0
 
 
-def rested(score: float, ready_s: float) -> float:
-    """The failure score after a life that had been ready for `ready_s` seconds; a counted exit then adds 1."""
-    return score * math.exp2(-max(0.0, ready_s) / HALF_LIFE_S)
+def rested(score: float, served_s: float) -> float:
+    """The failure score after a life that had served for `served_s` seconds; a counted exit then adds 1."""
+    return score * math.exp2(-max(0.0, served_s) / HALF_LIFE_S)
 
 
 def delay(score: float, ready_s: float, rule: Restart) -> float:

@@ -34,6 +34,7 @@ from supervisor.policy.events import (
 )
 from supervisor.policy.exits import Step
 from supervisor.policy.facts import Obstacle
+from supervisor.policy.rules import probe_rule, start_rule, stop_rule
 from supervisor.policy.state import (
     Backoff,
     Blocked,
@@ -51,10 +52,7 @@ from supervisor.policy.state import (
     Stopping,
     enter,
     life_of,
-    probe_rule,
     ready_seconds,
-    start_rule,
-    stop_rule,
 )
 
 # What survived SIGKILL once is in the kernel's hands; it is tried again at this interval.
@@ -178,7 +176,8 @@ def _not_spawned(child: Child, event: SpawnRefused | SpawnFailed, obstacle: Obst
         return child, (_impossible(child, event),)
     child = replace(child, spawns=child.spawns - 1)
     if not child.wanted or child.closing:
-        return enter(child, Stopped(), now), ()
+        child, dropped = repair.dropped(child)
+        return enter(child, Stopped(), now), dropped
     if isinstance(event, SpawnRefused) and event.obstacle.what == "config":
         return repair.lacking(child, event.obstacle, event.guarded, now)
     if obstacle is not None:

@@ -7,6 +7,7 @@ by its number. Instants are seconds on the monotonic clock.
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from supervisor.openclaw.exits import Heard
 from supervisor.policy.facts import Answer, Guarded, Obstacle, Roster, Rung, RungOutcome
 
 
@@ -62,9 +63,10 @@ class Adopted:
 class Exited:
     """The life is over. `code` and `signal` are both None when nobody could learn the status.
 
-    `obstacle` is what stood in the way of the gateway when we looked right after its exit (port or lock held by another, a
-    launcher gone); `upgraded` says that the launcher's files changed under it; `config_key` identifies the config file as it
-    was after the exit; `heard_term`: before an exit 0 it said that it had received a SIGTERM.
+    `obstacle` is what stood in the way of the gateway when we looked right after its exit (port or lock held by another); one
+    that had started, and does not refuse its config, had both, and is not looked at. `upgraded` says of an exit 1 that the
+    launcher's files changed under it; `config_key` identifies the config file as it was after the exit; `heard` is what it
+    said before an exit 0; `rival` is a unit that is this gateway too, looked for where a SIGTERM was not ours.
     """
 
     name: str
@@ -75,7 +77,8 @@ class Exited:
     upgraded: bool = False
     config_key: str = ""
     guarded: Guarded = field(default_factory=Guarded)
-    heard_term: bool = False
+    heard: Heard = ""
+    rival: str = ""
     kind: Literal["exited"] = "exited"
 
 

@@ -9,6 +9,7 @@ from supervisor.policy.actions import Action, Incident, Sweep, Watch
 from supervisor.policy.definition import Restart
 from supervisor.policy.events import Exited
 from supervisor.policy.facts import Cause, Obstacle
+from supervisor.policy.rules import restart_rule
 from supervisor.policy.sentence import ending
 from supervisor.policy.state import (
     Backoff,
@@ -23,8 +24,8 @@ from supervisor.policy.state import (
     State,
     Stopped,
     Stopping,
+    life_of,
     ready_seconds,
-    restart_rule,
 )
 
 SIGKILL = 9
@@ -45,12 +46,13 @@ def judge(child: Child, life: Life, event: Exited) -> Cause:
         life.started is None or event.code == code.CONFIG or event.obstacle.cause is Cause.MISSING
     ):
         return event.obstacle.cause
-    elsewhere = _terminated_by_another(event) or (event.code == code.OK and life.started is not None and child.terms)
-    if elsewhere and len(child.terms) + 1 >= CONTEST_TERMS:
+    # An exit 0 without a word may be a SIGTERM too, unless the gateway says that it wants a new process.
+    quiet = event.code == code.OK and life.started is not None and event.heard != "restart"
+    if (quiet or _terminated_by_another(event)) and len(child.terms) + 1 >= CONTEST_TERMS:
         return Cause.CONTESTED
     if event.code == code.OK and life.started is not None and child.handoff is None:
         return Cause.HANDOFF
-    if event.code == code.FAILURE and event.upgraded:
+    if event.code == code.FAILURE and event.upgraded and life.started is not None:
         return Cause.UPGRADED
     if event.code == code.CONFIG:
         return Cause.CONFIG
@@ -75,12 +77,24 @@ def ended(child: Child, life: Life, event: Exited, now: float) -> Step:
     return child, (*incident, Sweep(child.name, life.number), *actions)
 
 
-def rested(child: Child, ready_s: float) -> Child:
-    """The child after so many seconds of being ready, which count however the life then ended."""
+def served_seconds(child: Child, now: float) -> float:
+    """How long the present life has been up, ready or degraded, in seconds.
+
+    That is what decays the score: /readyz only informs, and an account that is broken for weeks shall not turn one crash a day
+    into a failure. *Stable* still takes being ready.
+    """
+    life = life_of(child.state)
+    if life is None or life.started is None:
+        return 0.0
+    return (child.since if isinstance(child.state, Hung | Stopping) else now) - life.started
+
+
+def rested(child: Child, served_s: float) -> Child:
+    """The child after so many seconds of serving, which count however the life then ended."""
     handoff = child.handoff
     if handoff is not None:
-        handoff = replace(handoff, score=backoff.rested(handoff.score, ready_s))
-    return replace(child, score=backoff.rested(child.score, ready_s), handoff=handoff)
+        handoff = replace(handoff, score=backoff.rested(handoff.score, served_s))
+    return replace(child, score=backoff.rested(child.score, served_s), handoff=handoff)
 
 
 def counted(child: Child) -> Child:
@@ -114,14 +128,15 @@ def when_allowed(child: Child, now: float) -> State:
     return Queued(now) if allowed <= now else Backoff(allowed, _burst_text(rule))
 
 
-def contested(child: Child, now: float) -> Blocked:
+def contested(child: Child, rival: str, now: float) -> Blocked:
     """Somebody else keeps stopping it: fighting back would be a restart storm."""
     rule = restart_rule(child)
+    by = f"; {rival} is this gateway too" if rival else ""
     obstacle = Obstacle(
         what="contested",
         cause=Cause.CONTESTED,
-        reason=f"{CONTEST_TERMS} SIGTERMs in five minutes that did not come from this supervisor",
-        mend=f"find what else manages this gateway (systemctl, pm2, crontab) and disable it, then: clawsup start {child.name}",
+        reason=f"{CONTEST_TERMS} SIGTERMs in five minutes that did not come from this supervisor{by}",
+        mend=f"disable what else manages this gateway (clawsup doctor names it), then: clawsup start {child.name}",
         key="contested",
     )
     return Blocked(obstacle, until=max(now + rule.cap, backoff.burst_over(child.boots, now, rule)))
@@ -132,7 +147,7 @@ def _burst_text(rule: Restart) -> str:
 
 
 def _terminated_by_another(event: Exited) -> bool:
-    return event.signal == SIGTERM or event.code == code.SIGTERM_BY_SHELL or event.heard_term
+    return event.signal == SIGTERM or event.code == code.SIGTERM_BY_SHELL or event.heard == "term"
 
 
 def _is_unclean(life: Life, event: Exited, cause: Cause) -> bool:
@@ -145,7 +160,7 @@ def _is_unclean(life: Life, event: Exited, cause: Cause) -> bool:
         case Cause.CRASH | Cause.HUNG | Cause.PARKED | Cause.CONTESTED:
             return True
         case Cause.CONFIG | Cause.CONFLICT | Cause.MISSING:
-            return life.started is not None or event.code != code.CONFIG
+            return life.bound or event.code != code.CONFIG
         case _:
             assert_never(cause)
 
@@ -154,7 +169,7 @@ def _next_state(
     child: Child, life: Life, event: Exited, cause: Cause, now: float
 ) -> tuple[Child, State, tuple[Action, ...]]:
     ready_s = ready_seconds(child, now)
-    child = rested(child, ready_s)
+    child = rested(child, served_seconds(child, now))
     match cause:
         case Cause.ASKED | Cause.UPGRADED:
             return child, Queued(now), ()
@@ -165,7 +180,7 @@ def _next_state(
             child = counted(child)
             return child, wait(child, ready_s, now, _why(child, cause, event)), ()
         case Cause.CONTESTED:
-            return counted(child), contested(child, now), ()
+            return counted(child), contested(child, event.rival, now), ()
         case Cause.CONFIG:
             moved = event.guarded.moved and child.repair is None
             if life.started is not None or moved:

@@ -35,7 +35,8 @@ class Fleet:
     """The whole state of policy.
 
     `rescue_by` is the instant until which the others wait for the rescue, if they do; `rolling` are the gateways that have yet
-    to take a new definition, in the order in which they will.
+    to take a new definition, in the order in which they will. `left` are the lives that gateways had whose names were given up:
+    who comes back under one goes on counting, since what is still swept of its last life is known by that life's number.
     """
 
     children: Mapping[str, Child] = field(default_factory=dict)
@@ -45,6 +46,7 @@ class Fleet:
     finished: bool = False
     rescue_by: float | None = None
     rolling: tuple[str, ...] = ()
+    left: Mapping[str, int] = field(default_factory=dict)
 
 
 Decision = tuple[Fleet, tuple[Action, ...]]
@@ -124,7 +126,8 @@ def _begun(child: Child, event: Booted, now: float) -> Step:
         wanted = enabled and not child.held and (not child.orphaned or life_of(child.state) is not None)
         child = replace(child, wanted=wanted, spawns=0 if life_of(child.state) is None else 1)
     if life_of(child.state) is not None:
-        return child, ()
+        # What an operator had started although it is not enabled ends with the supervisor, a killed one too.
+        return (child, ()) if child.wanted else one.down(child, now, at_once=False)
     if isinstance(child.state, Repairing) and child.wanted and child.broken is None and not event.first:
         return repair.resumed(child, child.state)
     ended: tuple[Action, ...] = ()
@@ -144,13 +147,17 @@ def _begun(child: Child, event: Booted, now: float) -> Step:
 def _reloaded(fleet: Fleet, event: Reloaded, now: float) -> Decision:
     may_start = fleet.booted and not fleet.closing
     children, changed, actions = reload.apply(fleet.children, event, now, may_start=may_start)
+    for name in children.keys() & fleet.left.keys():
+        children = {**children, name: replace(children[name], lives=fleet.left[name])}
     # Before it has booted a brain only learns what there is; afterwards one gateway at a time takes its new definition.
     rolling = tuple(child.name for child in reversed(in_order(changed))) if may_start else ()
     unfit = tuple(name for name in rolling if name in event.unfit)
     rolling = tuple(name for name in rolling if name not in unfit)
     text = "keeps its old definition: it would not start again, as its config is invalid"
     actions = (*actions, *(Report(name, text) for name in unfit))
-    return replace(fleet, children=children, rolling=rolling), actions
+    had = {**fleet.left, **{name: child.lives for name, child in fleet.children.items()}}
+    left = {name: lives for name, lives in had.items() if name not in children}
+    return replace(fleet, children=children, rolling=rolling, left=left), actions
 
 
 def _roll_turn(fleet: Fleet, now: float) -> Decision:

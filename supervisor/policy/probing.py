@@ -4,25 +4,12 @@ from dataclasses import replace
 
 from supervisor.policy import repair
 from supervisor.policy.actions import Action, ConsumeHandoff, Evidence, Probe, Promote, Terminate
+from supervisor.policy.discount import Excuse
 from supervisor.policy.events import ConfigPromoted, HandoffAnswered, Probed
-from supervisor.policy.exits import Step
+from supervisor.policy.exits import Step, served_seconds
 from supervisor.policy.facts import Answer, Cause
-from supervisor.policy.state import (
-    Child,
-    Degraded,
-    Hung,
-    Life,
-    Ready,
-    RunsOn,
-    Starting,
-    enter,
-    life_of,
-    probe_rule,
-    ready_seconds,
-    restart_rule,
-    start_rule,
-    stop_rule,
-)
+from supervisor.policy.rules import probe_rule, restart_rule, start_rule, stop_rule
+from supervisor.policy.state import Child, Degraded, Hung, Life, Ready, RunsOn, Starting, enter, life_of, ready_seconds
 
 # A hung process mostly cannot hear SIGTERM, so it is given this long to prove otherwise, not its whole drain.
 HUNG_GRACE_S = 10.0
@@ -99,6 +86,7 @@ def promoted(child: Child, event: ConfigPromoted) -> Step:
 
 def _asked_starting(child: Child, state: Starting, event: Probed, now: float) -> Step:
     answer = event.answer
+    state = replace(state, life=replace(state.life, bound=state.life.bound or answer.live))
     if answer.started:
         config = RunsOn(event.config_key, event.config_key, event.config_key, now)
         life = replace(state.life, started=now, config=config)
@@ -125,8 +113,11 @@ def _asked_started(child: Child, state: Ready | Degraded, answer: Answer, now: f
         return _answered(child, state.life, answer, now)
     rule = probe_rule(child)
     silent = now if state.silent is None else state.silent
-    refused = None if not answer.refused else now if state.refused is None else state.refused
-    misses = _counted(state.misses, answer, excusable=now - silent < PATIENCE * rule.failures * rule.interval)
+    excuse = answer.excuse if now - silent < PATIENCE * rule.failures * rule.interval else ""
+    misses = _counted(state.misses, excuse)
+    # While nobody looked it may have listened: what is measured by time begins anew, too.
+    since = None if excuse in ("slept", "stalled") else state.refused
+    refused = None if not answer.refused else now if since is None else since
     if misses >= rule.failures or (refused is not None and now - refused >= PARKED_S):
         why = f"{answer.detail or 'no answer'} ({misses} probes in a row)"
         return _hang(child, state, why, now, Cause.PARKED if answer.refused else Cause.HUNG)
@@ -135,9 +126,9 @@ def _asked_started(child: Child, state: Ready | Degraded, answer: Answer, now: f
     return replace(child, state=state), (Probe(child.name, state.life.number, "health", asked),)
 
 
-def _counted(misses: int, answer: Answer, *, excusable: bool) -> int:
+def _counted(misses: int, excuse: Excuse) -> int:
     """The misses in a row with this one: a host that slept or stood still begins anew, a starved one counts nothing."""
-    match answer.excuse if excusable else "":
+    match excuse:
         case "slept" | "stalled":
             return 0
         case "starved":
@@ -194,9 +185,9 @@ def _hang(child: Child, state: Starting | Ready | Degraded, why: str, now: float
 
 
 def _forget_handoff(child: Child, life: Life, now: float) -> Child:
-    """A question that was never answered no longer matters once a later life has been stable."""
+    """A question that was never answered no longer matters once a later life has lasted."""
     handoff = child.handoff
-    if handoff is None or not handoff.asked or ready_seconds(child, now) < restart_rule(child).stable:
+    if handoff is None or not handoff.asked or served_seconds(child, now) < restart_rule(child).stable:
         return child
     return replace(child, handoff=None) if handoff.life < life.number else child
 

@@ -150,7 +150,8 @@ def _bare(child: Child | None) -> Child | None:
         case Child(state=Ready() | Degraded() as state):
             return replace(child, state=replace(state, asked=0.0))
         case Child(state=Starting() as state):
-            return replace(child, state=replace(state, progress=0, progressed=0.0, detail=""))
+            life = replace(state.life, bound=False)
+            return replace(child, state=replace(state, life=life, progress=0, progressed=0.0, detail=""))
         case _:
             return child
 
@@ -185,6 +186,8 @@ def _mending(before: Fleet, event: Event, after: Fleet, name: str) -> Iterator[L
     if was is not None and now is None:
         mended = new is not None and isinstance(new.state, Ready | Degraded)
         tried = [f"{each.rung}: {each.outcome}" for each in was.tried]
+        if isinstance(event, RepairStepped) and event.name == name:
+            tried.append(f"{event.rung}: {event.outcome}")
         yield Line("repair_ended", name, {"mended": mended, "tried": ", ".join(tried)})
 
 

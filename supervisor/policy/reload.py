@@ -14,7 +14,19 @@ from supervisor.policy.definition import Definition
 from supervisor.policy.events import Reloaded
 from supervisor.policy.exits import Step
 from supervisor.policy.facts import Obstacle
-from supervisor.policy.state import Backoff, Blocked, Child, Degraded, Failed, Queued, Ready, Stopped, enter, life_of
+from supervisor.policy.state import (
+    Backoff,
+    Blocked,
+    Child,
+    Degraded,
+    Failed,
+    Queued,
+    Ready,
+    Repairing,
+    Stopped,
+    enter,
+    life_of,
+)
 
 Children = Mapping[str, Child]
 
@@ -108,7 +120,10 @@ def _redefined(child: Child, definition: Definition, now: float) -> Step:
         child, left = _left(child)
         return (child, ()) if isinstance(child.state, Stopped) else (enter(child, Stopped(), now), left)
     match child.state:
-        case Blocked():
+        case Repairing() if before is not None and plan.effect_of(before, definition) in ("none", "live"):
+            return child, ()
+        case Blocked() | Repairing():
+            # A ladder that is being climbed is about the old definition, and the new one may be what mends it.
             child, left = _left(child)
             return enter(child, Queued(now), now), left
         case Stopped() | Backoff() | Failed():

@@ -15,18 +15,8 @@ from supervisor.openclaw import validation
 from supervisor.policy.actions import Action, CancelRepair, RepairEnd, RepairStep, Unwatch, Watch
 from supervisor.policy.events import RepairStepped
 from supervisor.policy.facts import Cause, Guarded, Obstacle, Rung
-from supervisor.policy.state import (
-    Blocked,
-    Child,
-    Queued,
-    Repair,
-    Repairing,
-    Stopped,
-    Tried,
-    enter,
-    life_of,
-    restart_rule,
-)
+from supervisor.policy.rules import restart_rule
+from supervisor.policy.state import Blocked, Child, Queued, Repair, Repairing, Stopped, Tried, enter, life_of
 
 Step: TypeAlias = tuple[Child, tuple[Action, ...]]
 
@@ -73,7 +63,7 @@ def refused(child: Child, obstacle: Obstacle, guarded: Guarded, now: float) -> S
     begun = replace(child, repair=repair)
     # A config that never existed is nothing to be mended.
     if next(_rungs(begun), None) is None or not (obstacle.key or guarded.good):
-        before = [rung for key, rung in child.spent if key == obstacle.key]
+        before: list[Rung] = [rung for key, rung in child.spent if key == obstacle.key]
         return _given_up(child, obstacle, "tried before", before, now)
     return _climb(begun, now)
 
@@ -122,11 +112,12 @@ def stepped(child: Child, event: RepairStepped, now: float) -> Step:
         return child, ()
     tried = (*repair.tried, Tried(event.rung, event.outcome, event.detail))
     repair = replace(repair, tried=tried, left=event.key)
-    if event.outcome == "changed":
-        # Somebody has edited the file meanwhile: theirs is what goes back, and it may well start.
+    # Somebody has edited the file meanwhile, if only just after it was put back: theirs is what goes back, and it may well start.
+    changed = event.outcome == "changed" or (event.outcome == "done" and event.key != repair.broken)
+    if changed:
         repair = replace(repair, broken=event.key)
     child = replace(child, repair=repair)
-    if event.outcome in ("start", "changed"):
+    if event.outcome == "start" or changed:
         return enter(child, Queued(now, urgent=True), now), ()
     return _climb(child, now)
 
@@ -245,7 +236,7 @@ def _ended(child: Child, repair: Repair, now: float) -> Step:
         obstacle, guarded = replace(repair.obstacle, key=repair.left), Guarded(other=repair.other)
         child, actions = _not_the_config(replace(child, repair=None), obstacle, guarded, now)
         return child, (*actions, RepairEnd(child.name, mended=False))
-    tried = [each.rung for each in repair.tried if each.rung != "restore"]
+    tried: list[Rung] = [each.rung for each in repair.tried if each.rung != "restore"]
     obstacle = replace(repair.obstacle, key=repair.left)
     child, actions = _given_up(replace(child, repair=None), obstacle, "tried in vain", tried, now)
     return child, (*actions, RepairEnd(child.name, mended=False))
@@ -280,6 +271,8 @@ def _other_mend(child: Child, said: str) -> str:
             mend = f"stop the other OpenClaw process on {where} (clawsup doctor)"
         case "unreadable":
             mend = f"give {where} back to the user that it runs as"
+        case "disk":
+            mend = f"make room on the disk of {where}"
         case _:
             return f"see clawsup logs {child.name}; it is tried again when the config changes, and now and then"
     return f"{mend}, then: clawsup start {child.name}"

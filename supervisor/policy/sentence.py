@@ -1,5 +1,6 @@
 """One line of the journal as a person reads it: the same words on stderr, in `events` and in `status NAME`."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
@@ -7,8 +8,11 @@ Fields: TypeAlias = Mapping[str, object]
 
 # Lines that are there for a replay: the line after each says what came of it.
 PLUMBING: Final = frozenset({"probed", "ticked", "booted", "spawn_refused", "obstacle_changed"})
+_KEY: Final = re.compile(
+    r"\b[0-9a-f]{64}\b"
+)  # of a config's content; its beginning is what `config NAME history` shows
 _HIDDEN: Final = frozenset(
-    {"seq", "at", "gateway", "event", "crc", "decision", "fleet", "roster", "life", "start_ticks"}
+    {"seq", "at", "until", "gateway", "event", "crc", "decision", "fleet", "roster", "life", "start_ticks"}
 )
 
 
@@ -32,7 +36,9 @@ def _spawned(fields: Fields) -> str:
 
 
 def _exited(fields: Fields) -> str:
-    parts = [ending(fields.get("code"), fields.get("signal"))]
+    code = fields.get("code")
+    how = ending(code, fields.get("signal"))
+    parts = [how.replace(f"exit {code}", f"code {code}").removeprefix("exit ")]  # the event's name has said that
     if isinstance(ran_s := fields.get("ran_s"), (int, float)):
         parts.append(f"after {span(ran_s)}")
     if cause := fields.get("cause"):
@@ -67,6 +73,20 @@ def _why(fields: Fields) -> str:
     return str(fields.get("why", ""))
 
 
+def _rung(fields: Fields) -> str:
+    return str(fields.get("rung", "")).replace("_", " ")
+
+
+def _step(fields: Fields) -> str:
+    detail = f" ({fields['detail']})" if fields.get("detail") else ""
+    return f"{_rung(fields)}: {fields.get('outcome')}{detail}"
+
+
+def _repaired(fields: Fields) -> str:
+    how = "mended" if fields.get("mended") else "not mended"
+    return f"{how}; tried {fields['tried']}" if fields.get("tried") else how
+
+
 def _nothing(_: Fields) -> str:
     return ""
 
@@ -74,7 +94,7 @@ def _nothing(_: Fields) -> str:
 def _plainly(fields: Fields) -> str:
     plain = {key: value for key, value in fields.items() if key not in _HIDDEN}
     return ", ".join(
-        f"{key} {value}"
+        f"{key} {_KEY.sub(lambda found: found[0][:8], str(value))}"
         for key, value in plain.items()
         if isinstance(value, (str, int, float)) and value not in ("", False)
     )
@@ -99,6 +119,10 @@ _WORDS: Final[Mapping[str, Callable[[Fields], str]]] = {
     "blocked": _blocked,
     "degraded": _why,
     "hung": _why,
+    "repair_started": _why,
+    "repairing": _rung,
+    "repair_step": _step,
+    "repair_ended": _repaired,
     "ready": _nothing,
     "stopping": _nothing,
     "stopped": _nothing,

@@ -7,7 +7,7 @@ A state is one of the frozen classes below, each with its own deadline and nothi
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from supervisor.policy.definition import Definition, Probe, Restart, Start, Stop
+from supervisor.policy.definition import Definition
 from supervisor.policy.facts import Cause, Obstacle, Rung, RungOutcome
 
 
@@ -28,7 +28,10 @@ class RunsOn:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """One spawn to one exit. `started` is the instant it answered /startupz; `ready_s` sums its finished spells of being ready."""
+    """One spawn to one exit. `started` is the instant it answered /startupz; `ready_s` sums its finished spells of being ready.
+
+    `bound`: an answer has come from its port.
+    """
 
     number: int
     begun: float
@@ -37,6 +40,7 @@ class Life:
     started: float | None = None
     ready_s: float = 0.0
     adopted: bool = False
+    bound: bool = False
     config: RunsOn = RunsOn()
 
 
@@ -276,23 +280,3 @@ def ready_seconds(child: Child, now: float) -> float:
 def enter(child: Child, state: State, now: float) -> Child:
     """The child in a new state, since now."""
     return replace(child, state=state, since=now)
-
-
-def start_rule(child: Child) -> Start:
-    """How long its start may take; the defaults for one that was never readable, as in the rules below."""
-    return child.definition.start if child.definition is not None else Start()
-
-
-def stop_rule(child: Child) -> Stop:
-    """How long its stop may take."""
-    return child.definition.stop if child.definition is not None else Stop()
-
-
-def probe_rule(child: Child) -> Probe:
-    """How it is asked."""
-    return child.definition.probe if child.definition is not None else Probe()
-
-
-def restart_rule(child: Child) -> Restart:
-    """When it is tried again."""
-    return child.definition.restart if child.definition is not None else Restart()

@@ -62,7 +62,8 @@ def account(places: Places, before: Fleet, event: Event, after: Fleet, now: floa
         case RepairStepped() | RepairAsked():
             # A start by a rung waits for nothing; who asks for a repair by hand wants the gateway up.
             places[event.name].excused = True
-            places[event.name].held &= not after.children[event.name].wanted
+            if event.name in after.children:
+                places[event.name].held &= not after.children[event.name].wanted
         case StopAsked():
             places[event.name].held = True
         case ObstacleChanged():

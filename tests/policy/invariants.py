@@ -25,7 +25,7 @@ from supervisor.policy.events import (
 )
 from supervisor.policy.facts import Obstacle
 from supervisor.policy.fleet import Fleet, decide, wake_at
-from supervisor.policy.state import Blocked, Child, Life, Repairing, Starting, life_of
+from supervisor.policy.state import Blocked, Child, Life, Repairing, Starting, Stopped, life_of
 
 ENDS = (Exited, SpawnRefused, SpawnFailed)
 
@@ -92,9 +92,9 @@ def _actions_are_about_a_life(before: Fleet, event: Event, after: Fleet, actions
 
 
 def before_lives(fleet: Fleet, name: str) -> int:
-    """How many lives a gateway had had."""
+    """How many lives a gateway had had, under whatever definition."""
     child = fleet.children.get(name)
-    return 0 if child is None else child.lives
+    return fleet.left.get(name, 0) if child is None else child.lives
 
 
 def _watches_are_balanced(before: Fleet, event: Event, after: Fleet, actions: tuple[Action, ...]) -> None:
@@ -115,6 +115,8 @@ def _ladders_are_climbed_once(before: Fleet, event: Event, after: Fleet, actions
         old, new = before.children.get(name), after.children.get(name)
         was, now = _rung(old), _rung(new)
         steps = [a for a in actions if isinstance(a, RepairStep) and a.name == name]
+        if new is not None and isinstance(new.state, Stopped) and old is not None and old.state != new.state:
+            assert new.repair is None, f"{name} is stopped in the middle of a ladder"
         if not after.booted:
             assert steps == [], f"{name}: the boot begins this rung once more"
         elif now is not None and now != was:

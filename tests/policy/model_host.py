@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import assert_never
 
+from supervisor.openclaw.exits import Heard
 from supervisor.policy import record
 from supervisor.policy.actions import (
     Action,
@@ -151,6 +152,8 @@ class Host:
             case Finish():
                 assert not any(process.alive for process in self.processes)
                 self.finished = True
+            case Report(text="repair_step: no gateway has this name"):
+                pass  # A rung may be answered while a reload forgets its gateway.
             case Report() if "cannot happen" in action.text or "no gateway" in action.text:
                 raise AssertionError(f"the host did something impossible: {action.text}")
             case Report():
@@ -162,14 +165,16 @@ class Host:
         found = [p for p in self.processes if p.alive and (p.name, p.life) == (name, life)]
         return found[0] if found else None
 
-    def die(self, process: Process, code: int | None, signal: int | None, *, upgraded: bool = False) -> None:
+    def die(
+        self, process: Process, code: int | None, signal: int | None, *, upgraded: bool = False, heard: Heard = ""
+    ) -> None:
         """The process is gone; somebody will be told."""
         process.alive = False
         place = self.places[process.name]
         key = f"k{place.config_version}"
         stands = obstacle() if place.port_stolen else None
         guarded = Guarded(good="k-good", booted="k-booted")
-        self.posted.append(Exited(process.name, process.life, code, signal, stands, upgraded, key, guarded))
+        self.posted.append(Exited(process.name, process.life, code, signal, stands, upgraded, key, guarded, heard))
 
     def perform_asked(self, index: int, said: Answer, *, short: bool, accepted: bool | None) -> None:
         """Do one thing that was asked for and not done yet; a probe not before its time."""

@@ -1,10 +1,13 @@
 """The burst limit (INTERFACE.md §8): what OpenClaw counts as an unclean boot, and who waits for it."""
 
+import pytest
+
 from supervisor.policy.actions import Spawn
 from supervisor.policy.events import Exited, ObstacleChanged
-from supervisor.policy.facts import Cause
+from supervisor.policy.facts import Answer, Cause
 from supervisor.policy.state import Backoff
 from tests.policy.builders import (
+    NOT_YET,
     SILENT,
     Story,
     cause,
@@ -70,6 +73,17 @@ def test_a_stop_that_ended_in_a_kill_is_an_unclean_boot_but_no_failure() -> None
     assert story.child().score == 0
     assert story.exits() == 310
     assert story.child().score == 1
+
+
+@pytest.mark.parametrize(("said", "boots"), [(SILENT, 0), (NOT_YET, 1)])
+def test_a_78_is_an_unclean_boot_only_once_the_port_was_bound(said: Answer, boots: int) -> None:
+    """INTERFACE §8, to the letter: whether it had *started* by then does not matter."""
+    story = Story.of(definition())
+    story.spawned()
+    story.probed(said)
+    story.exits(78, config_key="k")
+
+    assert len(story.child().boots) == boots
 
 
 def test_an_operators_start_ignores_the_burst_limit_once() -> None:

@@ -4,12 +4,15 @@ import pytest
 
 from supervisor.policy.actions import Incident, Spawn, Sweep, Unwatch, Watch
 from supervisor.policy.events import Exited, HandoffAnswered, ObstacleChanged, RestartAsked
-from supervisor.policy.facts import Cause, Guarded
+from supervisor.policy.facts import Answer, Cause, Guarded
 from supervisor.policy.state import Failed
 from tests.policy.builders import (
     INF,
     LIMITLESS,
+    SILENT,
+    STARTED,
     Story,
+    answer,
     blocked,
     cause,
     definition,
@@ -76,14 +79,39 @@ def test_waiting_does_not_decay_the_score() -> None:
     assert story.child().score == 11
 
 
-def test_being_ready_decays_the_score_and_being_degraded_does_not() -> None:
+@pytest.mark.parametrize("said", [STARTED, answer(started=True, ready=False)])
+def test_an_hour_of_serving_halves_the_score_ready_or_not(said: Answer) -> None:
     story = main(restart={**LIMITLESS, "stable": 7200, "delay": 1})
     for _ in range(4):
         story.exits()
-    story.up(ready_s=3600)
+    story.spawned()
+    story.probed(said)
+    story.wait(3600)
 
     assert story.exits() == pytest.approx(4)
     assert story.child().score == 4 / 2 + 1
+
+
+def test_an_account_that_is_broken_for_weeks_never_makes_one_crash_a_day_a_failure() -> None:
+    """/readyz only informs (DESIGN.md §3); but it takes being ready to be stable, and so to be restarted at once."""
+    story = Story.of(definition())
+    for _ in range(30):
+        story.spawned()
+        story.probed(answer(started=True, ready=False, detail="telegram"))
+        story.wait(86_400)
+        assert story.exits() == pytest.approx(1)
+
+
+def test_what_follows_a_hang_is_no_serving() -> None:
+    story = main(probe={"failures": 1}, restart={**LIMITLESS, "stable": 7200})
+    story.exits()
+    story.up(ready_s=3600)
+    story.probed(SILENT)
+    story.wait(36_000)
+
+    story.exits(None, signal=9)
+
+    assert story.child().score == 1 / 2 + 1
 
 
 @pytest.mark.parametrize("how", ["asked", "upgraded", "accepted handoff"])
@@ -218,6 +246,18 @@ def test_an_upgrade_under_a_running_gateway_restarts_at_once_without_penalty() -
         assert cause(story) is Cause.UPGRADED
 
     assert (story.child().score, story.child().boots) == (0, ())
+
+
+def test_a_start_that_fails_while_the_files_change_is_a_crash() -> None:
+    """Else a launcher that never looks the same twice would be started without a pause for ever."""
+    story = main()
+
+    waits = []
+    for _ in range(3):
+        story.spawned()
+        waits.append(story.exits(1, upgraded=True))
+
+    assert (waits, cause(story)) == ([1, 2, 4], Cause.CRASH)
 
 
 @pytest.mark.parametrize(("code", "signal"), [(None, 9), (2, None)])

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.openclaw.exits import Heard
 from supervisor.policy.actions import ConsumeHandoff, Spawn
 from supervisor.policy.events import Exited, HandoffAnswered, StopAsked
 from supervisor.policy.facts import Cause
@@ -14,6 +15,7 @@ from tests.policy.builders import (
     SILENT,
     STARTED,
     Story,
+    answer,
     blocked,
     cause,
     definition,
@@ -146,7 +148,7 @@ def test_an_exit_0_after_a_sigterm_is_somebody_elses_whatever_consume_finds() ->
     story = running()
     waits = []
     for life in (1, 2, 3):
-        waits.append(story.exits(0, heard_term=True))
+        waits.append(story.exits(0, heard="term"))
         if life < 3:
             story.up()
             story.tell(HandoffAnswered("main", life, accepted=None, detail="missing"))
@@ -155,14 +157,42 @@ def test_an_exit_0_after_a_sigterm_is_somebody_elses_whatever_consume_finds() ->
     assert cause(story) is Cause.CONTESTED
 
 
-def contested_story(**fields: Any) -> Story:
+@pytest.mark.parametrize(
+    ("heard", "becomes"), [("restart", Cause.HANDOFF), ("", Cause.CONTESTED), ("term", Cause.CONTESTED)]
+)
+def test_an_exit_0_that_is_no_sigterm_is_no_contest(heard: Heard, becomes: Cause) -> None:
+    """After two SIGTERMs of somebody else: without a word it may be the third."""
+    story = main()
+    for _ in range(2):
+        story.up()
+        story.exits(None, signal=15)
+    story.up()
+
+    wait = story.exits(0, heard=heard)
+
+    assert cause(story) is becomes
+    assert wait == (0 if becomes is Cause.HANDOFF else 900)
+
+
+def test_a_degraded_life_that_lasts_forgets_an_unanswered_handoff_too() -> None:
+    story = running()
+    handed_off(story)
+    story.probed(answer(ready=False))
+    story.wait(120)
+    story.probed(answer(ready=False))
+
+    assert story.exits(0) == 0
+    assert cause(story) is Cause.HANDOFF
+
+
+def contested_story(rival: str = "", **fields: Any) -> Story:
     """Three SIGTERMs of somebody else within five minutes."""
     story = main(**fields)
     for signal in (15, None):
         story.up()
         story.exits(None if signal else 143, signal=signal)
     story.up()
-    story.tell(Exited("main", 3, None, 15))
+    story.tell(Exited("main", 3, None, 15, rival=rival))
     return story
 
 
@@ -172,6 +202,12 @@ def test_three_sigterms_of_somebody_else_in_five_minutes_are_a_contest() -> None
     assert (story.state(), cause(story)) == ("blocked", Cause.CONTESTED)
     assert blocked(story).obstacle.what == "contested"
     assert story.until_spawn() == 900
+
+
+def test_a_contest_names_the_unit_that_is_the_same_gateway() -> None:
+    reason = blocked(contested_story("openclaw-gateway-main.service")).obstacle.reason
+
+    assert reason.endswith("; openclaw-gateway-main.service is this gateway too")
 
 
 def test_a_contest_is_retried_at_the_cap_but_within_the_burst_limit() -> None:
@@ -232,7 +268,7 @@ def test_one_sigterm_that_both_the_log_and_openclaw_tell_of_is_one() -> None:
     """Three in five minutes are a contest, not two that are told of twice."""
     story = Story.of(definition())
     story.up()
-    story.tell(Exited("main", 1, 0, None, heard_term=True))
+    story.tell(Exited("main", 1, 0, None, heard="term"))
     story.up()
 
     story.tell(HandoffAnswered("main", 1, accepted=False))

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from supervisor.openclaw.exits import Heard
 from supervisor.policy.events import RepairAsked, RestartAsked, ShutdownAsked, StartAsked, StopAsked
 from supervisor.policy.facts import Answer, Guarded
 from tests.policy.books import BURST, Place
@@ -15,6 +16,8 @@ indices = st.integers(0, 50)
 durations = st.sampled_from((0.0, 0.05, 1.0, 7.3, 61.0, 130.0, 311.0, 1000.0))
 answers = st.sampled_from((STARTED, STARTED, NOT_YET, SILENT, answer(started=True, ready=False)))
 ways_to_die = st.sampled_from(((1, None), (0, None), (78, None), (143, None), (None, 9), (None, 15), (None, None)))
+
+last_words: st.SearchStrategy[Heard] = st.sampled_from(("", "term", "restart"))
 
 
 class Supervision(RuleBasedStateMachine):
@@ -59,10 +62,10 @@ class Supervision(RuleBasedStateMachine):
         self.host.answer_everything()
 
     @precondition(lambda self: any(p.alive for p in self.host.processes))
-    @rule(index=indices, how=ways_to_die, upgraded=st.booleans())
-    def a_gateway_dies(self, index: int, how: tuple[int | None, int | None], upgraded: bool) -> None:
+    @rule(index=indices, how=ways_to_die, upgraded=st.booleans(), heard=last_words)
+    def a_gateway_dies(self, index: int, how: tuple[int | None, int | None], upgraded: bool, heard: Heard) -> None:
         living = [process for process in self.host.processes if process.alive]
-        self.host.die(living[index % len(living)], *how, upgraded=upgraded)
+        self.host.die(living[index % len(living)], *how, upgraded=upgraded, heard=heard if how[0] == 0 else "")
 
     @rule(name=names)
     def a_stranger_races_a_gateway_for_its_port(self, name: str) -> None:

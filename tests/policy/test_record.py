@@ -274,3 +274,4 @@ def test_the_end_of_a_ladder_that_did_not_help_is_told_as_failed_with_what_was_t
 
     assert [line.event for line in told] == ["repair_step", "failed", "repair_ended"]
     assert told[1].fields["vain"] == ["doctor"]
+    assert told[2].fields == {"mended": False, "tried": "doctor: useless"}

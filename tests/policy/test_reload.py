@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from supervisor.policy.actions import Action, Report, Spawn, Terminate
+from supervisor.policy.actions import Action, CancelRepair, RepairEnd, Report, Spawn, Terminate
 from supervisor.policy.definition import Definition, Probe
-from supervisor.policy.events import Adopted, Booted, Reloaded
-from supervisor.policy.facts import Roster
+from supervisor.policy.events import Adopted, Booted, Exited, Reloaded
+from supervisor.policy.facts import Guarded, Roster
 from supervisor.policy.plan import plan
 from tests.policy.builders import Story, answer, definition, up
 
@@ -173,3 +173,43 @@ def test_a_living_orphan_outlives_a_keeper_and_then_a_brain() -> None:
         story.tell(Booted(first=first))
 
     assert (story.state(), story.child().wanted, story.child().orphaned) == ("ready", True, True)
+
+
+def test_a_gateway_that_comes_back_under_a_name_goes_on_counting_its_lives() -> None:
+    """INTERFACE §7: what is still swept of its last life must not find the run token of that one in the new one's."""
+    story = up("main", "other")
+    reload(story, definition("other"), prune=True)
+    story.exits(0)
+    reload(story, definition("other"), prune=True)
+    assert "main" not in story.fleet.children
+
+    spawned = [
+        action.life for action in reload(story, definition("main"), definition("other")) if isinstance(action, Spawn)
+    ]
+
+    assert spawned == [2]
+
+
+@pytest.mark.parametrize(
+    ("edited", "climbs_on"),
+    [
+        (definition(config_path="/srv/new.json"), False),
+        (definition(command=("/opt/newer/openclaw",)), False),
+        (definition(probe=Probe(interval=5)), True),
+    ],
+)
+def test_a_new_definition_ends_a_ladder_that_is_about_the_old_one(edited: Definition, climbs_on: bool) -> None:
+    """A rung may take 15 minutes; who points the gateway at another config meanwhile does not wait for it."""
+    story = Story.of(definition())
+    story.spawned()
+    story.tell(Exited("main", 1, 78, None, config_key="k-bad", guarded=Guarded(good="k-good")))
+    assert story.state() == "repairing"
+
+    actions = reload(story, edited)
+
+    assert story.child().definition == edited
+    assert (story.state(), actions) == (
+        ("repairing", ())
+        if climbs_on
+        else ("starting", (CancelRepair("main"), RepairEnd("main", mended=False), Spawn("main", 2)))
+    )

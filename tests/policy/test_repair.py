@@ -14,8 +14,10 @@ from supervisor.policy.events import (
     Probed,
     RepairAsked,
     RepairStepped,
+    SpawnFailed,
     SpawnRefused,
     StartAsked,
+    StopAsked,
 )
 from supervisor.policy.facts import Cause, Guarded, Rung, RungOutcome
 from supervisor.policy.fleet import Fleet
@@ -169,6 +171,7 @@ def test_a_78_that_is_not_about_the_config_is_never_repaired(guarded: Guarded, s
         ("state database uses newer schema version 19", "put back the newer OpenClaw that wrote /home/.openclaw-main"),
         ("another OpenClaw process owns gateway-lifecycle", "stop the other OpenClaw process"),
         ("shared state database is unreadable", "give /home/.openclaw-main back"),
+        ("Gateway failed to start: database or disk is full", "make room on the disk of /home/.openclaw-main"),
     ],
 )
 def test_what_would_help_is_said_where_the_config_is_not_to_blame(other: str, mend: str) -> None:
@@ -246,6 +249,16 @@ def test_a_file_that_goes_missing_again_after_a_stable_run_is_a_new_mishap() -> 
     assert climbed(story) == ["rollback", "rollback"]
 
 
+def test_a_stop_before_a_rungs_start_is_spawned_ends_the_ladder() -> None:
+    story = refused()
+    comes_to(story, "start", GOOD)
+    story.tell(StopAsked("main"))
+    story.tell(SpawnFailed("main", story.life(), "no process slot"))
+
+    assert (story.state(), story.child().repair) == ("stopped", None)
+    assert RepairEnd("main", mended=False) in story.told
+
+
 def test_a_rung_that_takes_too_long_is_ended_and_the_next_one_begun() -> None:
     story = refused(Guarded(good=GOOD, booted=GOOD))
     story.forget()
@@ -255,6 +268,17 @@ def test_a_rung_that_takes_too_long_is_ended_and_the_next_one_begun() -> None:
     assert step(story).rung == "doctor"
     story.tell(RepairStepped("main", "rollback", "start", "too late", GOOD))
     assert story.state() == "repairing", "news of a rung that was given up is old news"
+
+
+def test_an_edit_just_after_the_users_file_was_put_back_is_started() -> None:
+    """Nobody has tried it yet, so nobody may wait for another edit."""
+    story = refused(Guarded(good=GOOD, booted=GOOD), repair={"steps": ("rollback",)})
+    comes_to(story, "start", GOOD)
+    is_refused_again(story, GOOD, Guarded(good=GOOD, booted=GOOD))
+    assert step(story).rung == "restore"
+    comes_to(story, "done", "k-edit")
+
+    assert story.state() == "starting"
 
 
 def test_somebodys_edit_in_between_is_started_and_goes_back_in_the_end() -> None:
@@ -413,6 +437,21 @@ def test_a_gateway_without_its_listener_is_parked_within_a_minute() -> None:
     last = story.child().last_exit
     assert last is not None
     assert last.cause is Cause.PARKED
+
+
+@pytest.mark.parametrize(
+    ("excuse", "state"), [("slept", "ready"), ("stalled", "ready"), ("starved", "hung"), ("", "hung")]
+)
+def test_two_looks_with_a_gap_between_do_not_make_it_parked(excuse: Any, state: str) -> None:
+    """It may have listened while nobody looked."""
+    story = Story.of(definition())
+    story.up()
+    story.probed(answer(live=False, refused=True))
+    story.wait(60)
+
+    story.probed(answer(live=False, refused=True, excuse=excuse))
+
+    assert story.state() == state
 
 
 @pytest.mark.parametrize(("excuse", "hung_after"), [("", 8), ("slept", 43), ("starved", 43)])

@@ -22,9 +22,9 @@ EVENTS = st.sampled_from(
 @pytest.mark.parametrize(
     ("event", "fields", "said"),
     [
-        ("exited", {"code": 1, "signal": None, "ran_s": 2.04, "cause": "crash"}, "exited: exit 1 after 2.0 s (crash)"),
+        ("exited", {"code": 1, "signal": None, "ran_s": 2.04, "cause": "crash"}, "exited: code 1 after 2.0 s (crash)"),
         ("exited", {"code": None, "signal": 9}, "exited: killed by signal 9"),
-        ("exited", {"code": None, "signal": None}, "exited: exit status unknown"),
+        ("exited", {"code": None, "signal": None}, "exited: status unknown"),
         ("backoff", {"why": "exit 1", "in_s": 300.0}, "backoff: exit 1; tried again in 5 min"),
         (
             "blocked",
@@ -35,6 +35,23 @@ EVENTS = st.sampled_from(
             "failed",
             {"obstacle": {"reason": "refused", "mend": "correct it"}, "until": None, "vain": ["doctor"]},
             "failed: refused (mend: correct it)",
+        ),
+        ("repair_started", {"broken": "ab" * 32, "why": "OpenClaw refuses x"}, "repair started: OpenClaw refuses x"),
+        ("repairing", {"rung": "rollback_booted", "until": 27761.04}, "repairing: rollback booted"),
+        (
+            "repair_step",
+            {"rung": "doctor", "outcome": "useless", "detail": "it changed nothing", "key": "ab" * 32},
+            "repair step: doctor: useless (it changed nothing)",
+        ),
+        (
+            "repair_ended",
+            {"mended": False, "tried": "doctor: useless"},
+            "repair ended: not mended; tried doctor: useless",
+        ),
+        (
+            "config_promoted",
+            {"key": "0123456789abcdef" * 4, "how": "booted"},
+            "config promoted: key 01234567, how booted",
         ),
         ("spawned", {"pid": 7, "life": 1, "warnings": ["port 9 is held"]}, "spawned: pid 7; port 9 is held"),
         ("started", {"after_s": 8.25, "life": 1}, "started: after 8.2 s"),

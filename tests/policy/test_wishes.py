@@ -2,7 +2,7 @@
 
 import pytest
 
-from supervisor.policy.actions import Unwatch, Watch
+from supervisor.policy.actions import Terminate, Unwatch, Watch
 from supervisor.policy.events import Exited, ShutdownAsked
 from supervisor.policy.state import Blocked
 from tests.policy.builders import (
@@ -61,6 +61,15 @@ def test_a_start_of_what_is_not_enabled_lasts_until_the_supervisor_ends() -> Non
     after = new_supervisor(story)
 
     assert (after.state(), after.child().wanted) == ("stopped", False)
+
+
+def test_a_start_of_what_is_not_enabled_ends_with_a_supervisor_that_was_killed() -> None:
+    """It lives on without one; the next adopts it, and tells it to end (issue 2.9)."""
+    story = Story.of(definition(enabled=False))
+    story.start()
+    story.up()
+
+    assert Terminate("main", 1) in new_supervisor(story).told
 
 
 def test_a_new_supervisor_starts_everything_anew_but_within_the_burst_limit() -> None:
