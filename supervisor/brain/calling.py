@@ -13,7 +13,7 @@ import anyio
 
 from supervisor.brain.commands import Extra
 from supervisor.brain.guard import Guard
-from supervisor.brain.launchers import Launchers, account_of, owner_of
+from supervisor.brain.launchers import Launchers, account_of, home_of, owner_of
 from supervisor.host import hooks, processes, workspaces
 from supervisor.host.incidents import Incidents
 from supervisor.openclaw import launch, rescuing
@@ -99,7 +99,8 @@ class Calling:
 
     async def _call(self, wait: Wait, rescue: Definition, definition: Definition, ident: str) -> Came:
         config = parsed_of(self._guard.present(rescue)) or {}
-        root = Path(rescue.workspace or rescuing.workspace(config, rescue.state_dir)).expanduser()  # noqa: ASYNC240 - the password database at most
+        home = home_of(rescue, self._extra(rescue))
+        root = Path(rescue.workspace or rescuing.workspace(config, rescue.state_dir, home))
         file = f"{rescuing.INBOX}/{ident or wait.patient}.md"
         letter = self._letter(wait.patient, ident, definition).encode()
         if refused := workspaces.put(root, file, letter, owner=owner_of(rescue)):

@@ -8,7 +8,7 @@ is judged here but whether the file can be read: what it means for the gateway i
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from posixpath import dirname, join, normpath
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,8 +17,10 @@ import json5
 
 MAX_INCLUDE_DEPTH: Final = 10
 MAX_FILES: Final = 256
-# The json5 package reads some 100 kB/s; beyond this a reload would take seconds. Plain JSON has no such limit.
-MAX_JSON5_BYTES: Final = 256 * 1024
+# Of all files together, since the brain's loop waits for them and a brain that is silent for 10 s is replaced: the json5 package
+# reads 100 kB/s, and 26 of what is made to be slow. Plain JSON takes no time, only memory.
+MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_JSON5_BYTES: Final = 96 * 1024
 
 _INCLUDE: Final = "$include"
 _VARIABLE = re.compile(r"\$(\$?)\{([A-Z_][A-Z0-9_]*)\}")
@@ -53,6 +55,16 @@ class ConfigFault:
     missing: bool = False
 
 
+@dataclass(slots=True)
+class _Reading:
+    """What has been read so far of a config and all it includes: `size` bytes, of which `slow` were no plain JSON."""
+
+    read: Callable[[str], bytes]
+    includes: list[str] = field(default_factory=list)
+    size: int = 0
+    slow: int = 0
+
+
 class _UnusableError(Exception):
     """Carries a fault out of the recursion; it never leaves this module."""
 
@@ -65,10 +77,10 @@ def read_config(
     path: str, read: Callable[[str], bytes], *, environment: Mapping[str, str] = _NOTHING
 ) -> ConfigFacts | ConfigFault:
     """The facts of one config file and all it includes; `read` gives a file's bytes or raises OSError."""
-    includes: list[str] = []
+    reading = _Reading(read)
     try:
-        data = _load(path, read, (), includes)
-        return _facts(path, data, environment, tuple(includes))
+        data = _load(path, reading, ())
+        return _facts(path, data, environment, tuple(reading.includes))
     except _UnusableError as error:
         return error.fault
     except RecursionError:
@@ -78,7 +90,7 @@ def read_config(
 def load_config(path: str, read: Callable[[str], bytes]) -> Mapping[str, Any] | ConfigFault:
     """All that a config file and what it includes say, merged; `read` as above."""
     try:
-        data = _load(path, read, (), [])
+        data = _load(path, _Reading(read), ())
     except _UnusableError as error:
         return error.fault
     except RecursionError:
@@ -91,26 +103,29 @@ def substituted(text: str, data: Mapping[str, Any], environment: Mapping[str, st
     return _substituted(text, {**_variables(data), **environment})
 
 
-def _load(path: str, read: Callable[[str], bytes], chain: tuple[str, ...], includes: list[str]) -> Any:
+def _load(path: str, reading: _Reading, chain: tuple[str, ...]) -> Any:
     """The content of one file with its includes resolved; `chain` is who included it, outermost first."""
     if path in chain:
         raise _UnusableError(ConfigFault(chain[-1], None, f"$include goes in a circle: {' -> '.join((*chain, path))}"))
     if len(chain) > MAX_INCLUDE_DEPTH:
         raise _UnusableError(ConfigFault(chain[-1], None, f"$include is nested deeper than {MAX_INCLUDE_DEPTH} levels"))
     if chain:
-        includes.append(path)
-    if len(includes) > MAX_FILES:
+        reading.includes.append(path)
+    if len(reading.includes) > MAX_FILES:
         raise _UnusableError(ConfigFault(chain[0], None, f"includes more than {MAX_FILES} files"))
     try:
-        raw = read(path)
+        raw = reading.read(path)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError) and not chain
         reason = error.strerror or str(error) or type(error).__name__
         raise _UnusableError(ConfigFault(path, None, f"cannot be read: {reason}", missing)) from error
-    return _resolve(_parse(path, raw), path, read, (*chain, path), includes)
+    reading.size += len(raw)
+    if reading.size > MAX_BYTES:
+        raise _UnusableError(ConfigFault(path, None, f"passes {MAX_BYTES >> 20} MiB for all files together: not read"))
+    return _resolve(_parse(path, raw, reading), path, reading, (*chain, path))
 
 
-def _parse(path: str, raw: bytes) -> Any:
+def _parse(path: str, raw: bytes, reading: _Reading) -> Any:
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -119,10 +134,10 @@ def _parse(path: str, raw: bytes) -> Any:
         return json.loads(text)
     except ValueError:
         pass  # JSON5 then, or neither: json5 says which.
-    if len(raw) > MAX_JSON5_BYTES:
-        raise _UnusableError(
-            ConfigFault(path, None, f"is no plain JSON and over {MAX_JSON5_BYTES // 1024} KiB: not read")
-        )
+    reading.slow += len(raw)
+    if reading.slow > MAX_JSON5_BYTES:
+        text = f"is no plain JSON, and such files pass {MAX_JSON5_BYTES >> 10} KiB together: not read"
+        raise _UnusableError(ConfigFault(path, None, text))
     try:
         return json5.loads(text)
     except ValueError as error:
@@ -131,12 +146,12 @@ def _parse(path: str, raw: bytes) -> Any:
         raise _UnusableError(ConfigFault(path, line, f"is not JSON5: {what}")) from error
 
 
-def _resolve(data: Any, path: str, read: Callable[[str], bytes], chain: tuple[str, ...], includes: list[str]) -> Any:
+def _resolve(data: Any, path: str, reading: _Reading, chain: tuple[str, ...]) -> Any:
     if isinstance(data, list):
-        return [_resolve(item, path, read, chain, includes) for item in data]
+        return [_resolve(item, path, reading, chain) for item in data]
     if not isinstance(data, dict):
         return data
-    beside = {key: _resolve(item, path, read, chain, includes) for key, item in data.items() if key != _INCLUDE}
+    beside = {key: _resolve(item, path, reading, chain) for key, item in data.items() if key != _INCLUDE}
     if _INCLUDE not in data:
         return beside
     named = data[_INCLUDE]
@@ -145,7 +160,7 @@ def _resolve(data: Any, path: str, read: Callable[[str], bytes], chain: tuple[st
         raise _UnusableError(ConfigFault(path, None, "$include is neither a file nor a list of files"))
     merged: Any = {}
     for index, file in enumerate(files):
-        included = _load(normpath(join(dirname(path), file)), read, chain, includes)
+        included = _load(normpath(join(dirname(path), file)), reading, chain)
         merged = included if isinstance(named, str) and index == 0 else _merge(merged, included)
     if beside and not isinstance(merged, dict):
         raise _UnusableError(ConfigFault(path, None, "keys beside $include, but what it includes is no object"))

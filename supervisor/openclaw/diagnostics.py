@@ -23,6 +23,8 @@ LISTED: Final = ", ".join(" ".join(("openclaw", *command)) for command in _COMMA
 """The list, for a person."""
 
 _CHANGING: Final = frozenset({("config", "set"), ("config", "unset"), ("plugins", "disable")})
+# Without one of these even `doctor` may migrate the state (FACTS.md §10.2).
+_LOOKS: Final = frozenset({"--lint", "--json"})
 _CONFIG_SET: Final = ("openclaw", "config", "set")
 
 
@@ -40,7 +42,9 @@ def is_listed(words: Sequence[str]) -> bool:
 
 def changes(words: Sequence[str]) -> bool:
     """Whether a command of the list may change something, and does not only look."""
-    return tuple(words[1:3]) in _CHANGING or "--fix" in words
+    if tuple(words[1:2]) == ("doctor",):
+        return "--fix" in words or _LOOKS.isdisjoint(words)
+    return tuple(words[1:3]) in _CHANGING
 
 
 def shown(words: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """What OpenClaw's exit codes mean to a supervisor."""
 
 from collections.abc import Iterable
+from typing import Literal, TypeAlias
 
 OK = 0
 FAILURE = 1
@@ -8,9 +9,16 @@ FAILURE = 1
 CONFIG = 78
 SIGTERM_BY_SHELL = 143
 
+Heard: TypeAlias = Literal["", "term", "restart"]
+"""What a gateway said of its exit 0: that a SIGTERM ended it, or that it wants a new process; "" for neither."""
+
 _TERMED = "received SIGTERM; shutting down"
+_RESTARTED = "restart mode: full process restart"
 
 
-def heard_term(lines: Iterable[str]) -> bool:
-    """Whether a gateway's last words say that a SIGTERM ended it: with one it exits 0, as for a restart of its own."""
-    return any(_TERMED in line for line in lines)
+def heard(lines: Iterable[str]) -> Heard:
+    """What the last words of a gateway tell; the last of them, where an earlier life's stand before its own."""
+    told: Heard = ""
+    for line in lines:
+        told = "term" if _TERMED in line else "restart" if _RESTARTED in line else told
+    return told

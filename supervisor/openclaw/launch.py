@@ -127,23 +127,30 @@ def environment(  # noqa: PLR0913 (each is a fact of the start, and all are name
     return passed | wished | _ours(definition, conf_dir, state_dir, run_token)
 
 
-def _ours(definition: Definition, conf_dir: str, state_dir: str, run_token: str | None) -> dict[str, str]:
-    ours = {
+def said(definition: Definition) -> dict[str, str]:
+    """Give the variables that say nothing but what stands in the definition."""
+    found = {
         "OPENCLAW_STATE_DIR": definition.state_dir,
         "OPENCLAW_CONFIG_PATH": definition.config_path,
         "OPENCLAW_GATEWAY_PORT": str(definition.port),
+        "CLAWSUP_GATEWAY": definition.name,
+    }
+    if profile := _named(definition):
+        found["OPENCLAW_PROFILE"] = profile
+    if definition.workspace is not None:
+        found["OPENCLAW_WORKSPACE_DIR"] = definition.workspace
+    return found
+
+
+def _ours(definition: Definition, conf_dir: str, state_dir: str, run_token: str | None) -> dict[str, str]:
+    ours = said(definition) | {
         "OPENCLAW_SUPERVISOR_MODE": "external",
         "OPENCLAW_SERVICE_REPAIR_POLICY": "external",
         "OPENCLAW_NO_AUTO_UPDATE": "1",
         "OPENCLAW_DISABLE_BONJOUR": "1",
-        "CLAWSUP_GATEWAY": definition.name,
         "CLAWSUP_CONF_DIR": conf_dir,
         "CLAWSUP_STATE_DIR": state_dir,
     }
-    if profile := _named(definition):
-        ours["OPENCLAW_PROFILE"] = profile
-    if definition.workspace is not None:
-        ours["OPENCLAW_WORKSPACE_DIR"] = definition.workspace
     if run_token is not None:
         ours["CLAWSUP_RUN"] = run_token
     return ours

@@ -46,11 +46,6 @@ _SAID = re.compile(
 )
 
 
-def is_secret(name: str) -> bool:
-    """Whether a value under this name is one that nobody should see."""
-    return bool(_parts(name) & _WORDS)
-
-
 class Mask:
     """Masks texts; remembers what it has masked, so that the same value is recognised in plain lines too."""
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -14,6 +14,8 @@ CDP_FALLBACK: Final = range(18800, 18900)
 
 _DEFAULT_PORTS: Final = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _PORT_NAME = re.compile(r"OPENCLAW_(?:\w+_)?PORT")
+# A part of an IPv4 address as a browser reads it, hexadecimal, octal or decimal; the last stands for all bytes that are left.
+_NUMBER = re.compile(r"0x[0-9a-f]{1,8}|[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def next_base(family: Family, others: Iterable[range]) -> int | None:
 
 def is_loopback(host: str) -> bool:
     """Whether a URL's host means this machine wherever it is read."""
-    host = host.rstrip(".").lower()
+    host = _plain(host)
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -99,7 +101,7 @@ def local_port(url: str, hosts: frozenset[str]) -> int | None:
     parts = _split(url)
     if parts is None or parts.hostname is None:
         return None
-    if not is_loopback(parts.hostname) and parts.hostname not in hosts:
+    if not is_loopback(parts.hostname) and _plain(parts.hostname) not in hosts:
         return None
     return parts.port or _DEFAULT_PORTS.get(parts.scheme)
 
@@ -110,7 +112,7 @@ def same_browser(url: str) -> str:
     if parts is None or parts.hostname is None:
         return url
     port = parts.port or _DEFAULT_PORTS.get(parts.scheme, 0)
-    return f"{parts.hostname}:{port}{parts.path.rstrip('/')}?{parts.query}"
+    return f"{_plain(parts.hostname)}:{port}{parts.path.rstrip('/')}?{parts.query}"
 
 
 def overrides(environment: Mapping[str, str], hosts: frozenset[str]) -> tuple[tuple[str, int], ...]:
@@ -125,6 +127,23 @@ def _override(name: str, value: str, hosts: frozenset[str]) -> int | None:
     if name.startswith("OPENCLAW_") and "://" in value:
         return local_port(value.strip(), hosts)
     return None
+
+
+def _plain(host: str) -> str:
+    """The one spelling of a URL's host: `127.1`, `0x7f000001` and `::ffff:7f00:1` are all 127.0.0.1 to a browser."""
+    host = host.rstrip(".").lower()
+    parts = host.split(".")
+    try:
+        if all(map(_NUMBER.fullmatch, parts)):
+            *high, low = (
+                int(part, 16 if part.startswith("0x") else 8 if part.startswith("0") else 10) for part in parts
+            )
+            return str(IPv4Address(bytes(high) + low.to_bytes(4 - len(high), "big")))
+        address = ip_address(host)
+    except (ValueError, OverflowError):
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _split(url: str) -> SplitResult | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from supervisor.openclaw import paths
 from supervisor.openclaw.config import substituted
 
 SKILL: Final = "skills/clawsup-rescue/SKILL.md"
@@ -59,10 +60,13 @@ def proven(answer: int | str) -> str:
             return answer
 
 
-def workspace(config: Mapping[str, Any], state_dir: str) -> str:
-    """The workspace of a gateway whose definition names none; `~` is not expanded."""
-    found = _at(config, "agents", "defaults", "workspace")
-    return found if isinstance(found, str) and found.strip() else f"{state_dir}/workspace"
+def workspace(config: Mapping[str, Any], state_dir: str, home: str) -> str:
+    """The workspace of the agent that is called, where the definition names none."""
+    for place in (("entries", _AGENT), ("defaults",)):
+        found = _at(config, "agents", *place, "workspace")
+        if isinstance(found, str) and found.strip():
+            return paths.expand(found.strip(), home=home, base=state_dir)
+    return paths.expand("workspace", home=home, base=state_dir)
 
 
 @dataclass(frozen=True, slots=True)

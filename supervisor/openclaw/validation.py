@@ -19,8 +19,8 @@ _PHRASE = 200
 _OWN = frozenset({"meta", "wizard"})
 """What only OpenClaw writes: no setting of the user's."""
 
-Refusal: TypeAlias = Literal["", "schema", "lock", "unreadable"]
-"""What an exit 78 was about, if not about the config: a state of a newer OpenClaw, another process, a directory it may not read."""
+Refusal: TypeAlias = Literal["", "schema", "lock", "unreadable", "disk"]
+"""What an exit 78 was about, if not the config: a newer OpenClaw's state, another process, a directory it may not read, a full disk."""
 
 _OTHER_REFUSALS: Final[Mapping[str, Refusal]] = {
     "newer schema version": "schema",
@@ -28,6 +28,8 @@ _OTHER_REFUSALS: Final[Mapping[str, Refusal]] = {
     "are newer than this build": "schema",
     "owns gateway-lifecycle": "lock",
     "state database is unreadable": "unreadable",
+    "database or disk is full": "disk",
+    "no space left on device": "disk",
 }
 
 

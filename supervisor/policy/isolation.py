@@ -2,10 +2,14 @@
 
 import shlex
 from collections.abc import Iterator
+from posixpath import dirname
+from typing import Final
 
 from supervisor.openclaw.config import ConfigFacts, ConfigFault
 from supervisor.policy.candidate import Candidate, Place
 from supervisor.policy.fault import Fault
+
+_INCLUDE_ROOTS: Final = "OPENCLAW_INCLUDE_ROOTS"
 
 
 def own_faults(candidate: Candidate) -> Iterator[Fault]:
@@ -50,6 +54,13 @@ def _config_faults(candidate: Candidate, facts: ConfigFacts) -> Iterator[Fault]:
         said = "not set" if facts.mode is None else f'"{facts.mode}"'
         text = f'gateway.mode in {facts.path} is {said}, expected "local": the gateway would not start'
         yield candidate.warning("config_path", text, f"`{_openclaw(candidate)} config set gateway.mode local`")
+    outside = [path for path in facts.includes if not path.startswith(f"{dirname(facts.path)}/")]
+    if outside and _INCLUDE_ROOTS not in candidate.environment:
+        text = (
+            f"{facts.path} includes {outside[0]}, outside its own directory: OpenClaw would refuse that, and not start"
+        )
+        mend = f"move that file below {dirname(facts.path)}, or name its directory in {_INCLUDE_ROOTS} under [env]"
+        yield candidate.warning("config_path", text, mend)
     yield from _workspace_faults(candidate, facts)
 
 

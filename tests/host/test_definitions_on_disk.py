@@ -3,6 +3,8 @@
 import ctypes
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,19 @@ def test_without_descriptors_nothing_is_said_about_any_definition(conf: ConfD) -
     assert usable(conf.read()) == ["a"]
 
 
+@contextmanager
+def bound(source: Path, target: Path) -> Iterator[None]:
+    """`source` is seen at `target` too."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    target.mkdir()
+    if libc.mount(os.fsencode(source), os.fsencode(target), None, MS_BIND, None) != 0:
+        pytest.skip(f"no bind mounts here: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield
+    finally:
+        libc.umount2(os.fsencode(target), MNT_DETACH)
+
+
 def test_one_state_dir_by_symlink_is_found(conf: ConfD) -> None:
     """R2, R23."""
     conf.write("a", "port = 18789")
@@ -56,16 +71,25 @@ def test_one_state_dir_by_symlink_is_found_before_it_exists(conf: ConfD) -> None
 def test_one_state_dir_by_bind_mount_is_found(conf: ConfD) -> None:
     """R2."""
     conf.write("a", "port = 18789")
-    (conf.home / "bound").mkdir()
     conf.write("b", "port = 19789\nstate_dir = '~/bound'\nconfig_path = '~/b.json'", config=None)
-    libc = ctypes.CDLL(None, use_errno=True)
-    source, target = os.fsencode(conf.config("a").parent), os.fsencode(conf.home / "bound")
-    if libc.mount(source, target, None, MS_BIND, None) != 0:
-        pytest.skip(f"no bind mounts here: {os.strerror(ctypes.get_errno())}")
-    try:
+    with bound(conf.config("a").parent, conf.home / "bound"):
         assert by_key(conf.read())["state_dir"].names == ("b", "a")
-    finally:
-        libc.umount2(target, MNT_DETACH)
+
+
+@needs_root
+@pytest.mark.parametrize("state_dir", ["~/bound there", "~/bound there/deep/s"])
+def test_one_state_dir_inside_another_by_bind_mount_is_found(conf: ConfD, state_dir: str) -> None:
+    """R2: containers are given a part of a directory beside the directory itself, and then beside that part."""
+    conf.write("a", "port = 18789")
+    conf.write("b", f"port = 19789\nstate_dir = '{state_dir}'\nconfig_path = '~/b.json'", config=None)
+    inside = conf.config("a").parent / "x" / "y"
+    inside.mkdir(parents=True)
+    first, second = conf.home / "first", conf.home / "bound there"
+    with bound(inside, first), bound(first, second):
+        (second / "deep").mkdir()
+        fault = by_key(conf.read())["state_dir"]
+        assert (fault.severity, fault.names) == ("error", ("b", "a"))
+        assert "inside" in fault.text
 
 
 def test_one_config_file_by_hard_link_is_found(conf: ConfD) -> None:
@@ -119,6 +143,17 @@ def test_the_workspaces_of_config_files_are_compared_where_they_lead(conf: ConfD
     agents = "{entries: {x: {workspace: '${HOME}/work'}}}"
     conf.write("b", "port = 19789", config=f"{{gateway: {{mode: 'local', port: PORT}}, agents: {agents}}}")
     fault = by_key(conf.read())["agents.entries.x.workspace"]
+    assert (fault.severity, fault.names) == ("error", ("b", "a"))
+
+
+def test_a_variable_that_the_definition_sets_is_known(conf: ConfD) -> None:
+    """R3: `${OPENCLAW_PROFILE}` leads to the same directory as the name written out."""
+    ports = "gateway: {mode: 'local', port: PORT}"
+    conf.write(
+        "a", "port = 18789", config=f"{{{ports}, agents: {{defaults: {{workspace: '/srv/${{OPENCLAW_PROFILE}}'}}}}}}"
+    )
+    conf.write("b", "port = 19789", config=f"{{{ports}, agents: {{defaults: {{workspace: '/srv/a'}}}}}}")
+    fault = by_key(conf.read())["agents.defaults.workspace"]
     assert (fault.severity, fault.names) == ("error", ("b", "a"))
 
 

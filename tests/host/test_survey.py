@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +41,7 @@ def test_profiles_are_found_by_their_config_with_the_port_they_would_take(tmp_pa
 def test_what_only_looks_like_a_profile_is_none(tmp_path: Path) -> None:
     profile(tmp_path, ".openclaw_old")
     profile(tmp_path, ".openclaw-")
+    profile(tmp_path, ".openclaw-default")
     (tmp_path / ".openclaw-empty").mkdir()
     (tmp_path / ".openclaw-file").write_text("")
     assert profiles(str(tmp_path)) == ()
@@ -65,6 +67,40 @@ def test_a_config_that_would_be_waited_for_is_not(tmp_path: Path) -> None:
     assert "not a file" in fifo.config.text
     assert isinstance(large.config, ConfigFault)
     assert "larger than 2048 KiB" in large.config.text
+
+
+@contextmanager
+def user(uid: int) -> Iterator[None]:
+    """This process as another user."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be another user")
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def test_what_may_not_be_looked_into_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile that somebody once set up with sudo; a cron.d, hardened, that only root sees."""
+    monkeypatch.delenv("PM2_HOME", raising=False)
+    # Not in tmp_path: there, the other user could not even go.
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        home.chmod(0o755)
+        (home / "etc/cron.d").mkdir(parents=True)
+        profile(home, ".openclaw-main")
+        profile(home, ".openclaw-sudo")
+        for closed in (".openclaw-sudo", "etc/cron.d"):
+            (home / closed).chmod(0o700)
+        with user(65534):
+            assert [each.name for each in profiles(str(home))] == ["main"]
+            assert starters(str(home), home) == ()
+
+
+def test_a_uid_without_a_name_has_no_crontab() -> None:
+    with user(54_321):
+        assert all(each.where != "crontab -l" for each in starters("/nowhere"))
 
 
 @contextmanager
@@ -141,10 +177,11 @@ def test_pm2_entries_tell_which_gateway_they_start(tmp_path: Path, monkeypatch: 
     assert found[0].mend == "pm2 delete bot && pm2 save"
 
 
-def test_a_pm2_dump_that_is_none_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "7"])
+def test_a_pm2_dump_that_is_none_is_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.delenv("PM2_HOME", raising=False)
     (tmp_path / ".pm2").mkdir()
-    (tmp_path / ".pm2/dump.pm2").write_text("{")
+    (tmp_path / ".pm2/dump.pm2").write_text(text)
     assert starters(str(tmp_path), tmp_path) == ()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from supervisor.openclaw.config import MAX_JSON5_BYTES, ConfigFacts, ConfigFault, read_config
+from supervisor.openclaw.config import MAX_BYTES, MAX_JSON5_BYTES, ConfigFacts, ConfigFault, read_config
 
 CONFIG = "/s/openclaw.json"
 
@@ -168,6 +168,20 @@ def test_includes_that_multiply_come_to_an_end() -> None:
     contents = {f"/s/{level}.json": json.dumps({"$include": [f"{level + 1}.json"] * 9}) for level in range(9)}
     contents |= {CONFIG: '{"$include": "0.json"}', "/s/9.json": "{}"}
     assert "more than" in fault(contents).text
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("{" + " " * (MAX_JSON5_BYTES * 2 // 3) + "a: 1}", "KiB"), (f'"{"x" * (MAX_BYTES * 2 // 3)}"', "MiB")],
+)
+def test_the_limits_are_for_all_files_together(text: str, word: str, count: int) -> None:
+    """Whoever may write the config must not hold up the brain, nor fill its memory, by including many files."""
+    names = [f"{number}.json" for number in range(count)]
+    contents = {f"/s/{name}": text for name in names}
+    found = read_config(CONFIG, files({CONFIG: json.dumps({name: {"$include": name} for name in names}), **contents}))
+    assert isinstance(found, ConfigFacts) is (count == 1)
+    assert isinstance(found, ConfigFacts) or word in found.text
 
 
 KEYS = st.sampled_from(

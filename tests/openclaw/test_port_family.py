@@ -75,7 +75,20 @@ def test_a_host_that_is_another(host: str) -> None:
         ("http://localhost", 80),
         ("wss://localhost/x", 443),
         ("http://box.lan:9222", 9222),
+        ("http://BOX.lan.:9222", 9222),
+        ("http://[FD00:0::1]:9222", 9222),
+        ("http://[::ffff:127.0.0.1]:9222", 9222),
+        ("http://[::ffff:0:0]:9222", 9222),
+        ("http://127.1:9222", 9222),
+        ("http://0x7f.0.0.1.:9222", 9222),
+        ("http://017700000001:9222", 9222),
+        ("http://2130706433:9222", 9222),
+        ("http://0:9222", 9222),
         ("http://10.0.0.9:9222", None),
+        ("http://[::ffff:10.0.0.9]:9222", None),
+        ("http://127.0.0.1.1:9222", None),
+        ("http://127.0.0.300:9222", None),
+        ("http://99999999999:9222", None),
         ("http://127.0.0.1:99999", None),
         ("http://[::1", None),
         ("18800", None),
@@ -83,12 +96,18 @@ def test_a_host_that_is_another(host: str) -> None:
     ],
 )
 def test_the_port_of_a_url_that_leads_here(url: str, port: int | None) -> None:
-    assert local_port(url, frozenset({"box.lan"})) == port
+    assert local_port(url, frozenset({"box.lan", "fd00::1"})) == port
 
 
 @pytest.mark.parametrize(
     "url",
-    ["http://10.0.0.9:9222", "ws://10.0.0.9:9222/", "HTTP://10.0.0.9:9222//"],
+    [
+        "http://10.0.0.9:9222",
+        "ws://10.0.0.9:9222/",
+        "HTTP://10.0.0.9:9222//",
+        "http://10.9:9222",
+        "http://[::ffff:10.0.0.9]:9222",
+    ],
 )
 def test_one_remote_browser_is_known_however_it_is_written(url: str) -> None:
     """R15: never the same cdpUrl on two gateways."""

@@ -119,6 +119,40 @@ def test_the_message_is_one_line_without_a_secret() -> None:
     assert json.loads(rescuing.body(message)) == {"message": message, "name": "clawsup", "deliver": False}
 
 
+@pytest.mark.parametrize(
+    ("line", "changing"),
+    [
+        ("openclaw doctor --fix --yes", True),
+        ("openclaw doctor --fix --json", True),
+        ("openclaw doctor", True),
+        ("openclaw doctor --non-interactive", True),
+        ("openclaw doctor --lint --json", False),
+        ("openclaw doctor --json", False),
+        ("openclaw config set a b", True),
+        ("openclaw config get a", False),
+        ("openclaw --version", False),
+    ],
+)
+def test_what_may_change_something_is_told_from_what_only_looks(line: str, *, changing: bool) -> None:
+    assert diagnostics.is_listed(line.split())
+    assert diagnostics.changes(line.split()) is changing
+
+
+@pytest.mark.parametrize(
+    ("agents", "found"),
+    [
+        ({}, "/s/workspace"),
+        ({"defaults": {"workspace": " "}}, "/s/workspace"),
+        ({"defaults": {"workspace": "/w"}}, "/w"),
+        ({"defaults": {"workspace": "/w"}, "entries": {"main": {"workspace": " ~/m "}}}, "/h/m"),
+        ({"defaults": {"workspace": "w"}, "entries": {"main": {}, "x": {"workspace": "/x"}}}, "/s/w"),
+    ],
+)
+def test_the_workspace_is_that_of_the_agent_that_is_called(agents: dict[str, Any], found: str) -> None:
+    """OpenClaw's order (FACTS.md §2); what is relative is so to the gateway's working directory."""
+    assert rescuing.workspace({"agents": agents}, "/s", "/h") == found
+
+
 def side(name: str, config: dict[str, Any], *, workspace: str = "/w", **environment: str) -> rescuing.Side:
     return rescuing.Side(name, config, environment, f"/{name}", workspace)
 

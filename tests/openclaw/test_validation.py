@@ -99,6 +99,8 @@ def test_an_exit_78_can_be_about_something_else() -> None:
         ("refused startup because 1 OpenClaw database schema(s) are newer than this build.", "schema"),
         ("Contention: another OpenClaw process owns gateway-lifecycle", "lock"),
         ("shared state database is unreadable at /x: EACCES", "unreadable"),
+        ("Gateway failed to start: database or disk is full | gateway.maintenance_required", "disk"),
+        ("Error: ENOSPC: no space left on device, write", "disk"),
         ("Gateway failed to start: Invalid config", ""),
     ],
 )

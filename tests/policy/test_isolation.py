@@ -132,6 +132,22 @@ def test_a_mode_that_is_not_local_is_a_warning(mode: str | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("included", "env", "fine"),
+    [
+        ("/home/.openclaw-a/parts/x.json", {}, True),
+        ("/home/.openclaw-a2/x.json", {}, False),
+        ("/srv/x.json", {}, False),
+        ("/srv/x.json", {"OPENCLAW_INCLUDE_ROOTS": "/srv"}, True),
+    ],
+)
+def test_an_include_that_openclaw_refuses_is_a_warning(included: str, env: dict[str, str], *, fine: bool) -> None:
+    """It takes none from outside the config's directory, unless it is told to."""
+    judged = verdict(candidate("a", 18789, config={"includes": (included,)}, env=env))
+    assert [(fault.key, fault.severity) for fault in judged.faults] == ([] if fine else [("config_path", "warning")])
+    assert fine or included in judged.faults[0].text
+
+
+@pytest.mark.parametrize(
     ("key", "severity"), [("agents.defaults.workspace", "error"), ("agents.entries.main.workspace", "warning")]
 )
 def test_a_workspace_that_the_config_file_contradicts(key: str, severity: str) -> None:

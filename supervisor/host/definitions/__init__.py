@@ -12,7 +12,7 @@ from typing import Final
 from supervisor.errors import ClawsupError, DefinitionsUnusable, NoSuchGateway
 from supervisor.host.definitions.disk import SEEN_BY_OTHERS, SHORTAGES, content, place
 from supervisor.host.definitions.machine import machine_facts
-from supervisor.openclaw import paths
+from supervisor.openclaw import launch, paths
 from supervisor.openclaw.config import ConfigFacts, ConfigFault, read_config
 from supervisor.policy.definition import NAME_PATTERN, Definition
 from supervisor.policy.document import Document, parse
@@ -93,6 +93,7 @@ def _stems(folder: Path) -> list[str]:
     except OSError as error:
         # A machine that is short of descriptors has unusable definitions only for now.
         kind = ClawsupError if error.errno in SHORTAGES else DefinitionsUnusable
+        mend = "make it readable for the user that runs clawsup" if isinstance(error, PermissionError) else mend
         raise kind(f"{folder}: the definitions cannot be read: {error.strerror}", mend=mend) from error
     stems = sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and not name.startswith("."))
     if not stems:
@@ -162,7 +163,8 @@ def _candidate(
     """Look at everything the definition points to."""
     home = (definition.user and _home_of(definition.user)) or home
     home = environment.get("OPENCLAW_HOME") or environment.get("HOME") or home
-    facts = read_config(definition.config_path, _config_bytes, environment={"HOME": home, **environment})
+    variables = {"HOME": home, **environment, **launch.said(definition)}
+    facts = read_config(definition.config_path, _config_bytes, environment=variables)
     return Candidate(
         definition=definition,
         document=document,

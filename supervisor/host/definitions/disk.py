@@ -2,9 +2,12 @@
 
 import errno
 import os
+import re
 import stat
-from pathlib import Path
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path, PurePath
+from typing import Final, TypeAlias
 
 from supervisor.errors import ClawsupError
 from supervisor.policy.candidate import Kind, Place, Spot
@@ -18,6 +21,12 @@ _KINDS: Final = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+
+Mount: TypeAlias = tuple[str, str, str]
+"""The device, the directory on it that is mounted, and where."""
+
+# How the kernel writes a space, a tab, a line break or a backslash of a path into a list of mounts.
+_OCTAL: Final = re.compile(r"\\(0[0-7]{2}|1[0-7]{2})")
 
 
 def content(path: str, limit: int) -> tuple[bytes, int]:
@@ -67,7 +76,50 @@ def place(path: str) -> Place:
             deepest, device, inode, mode = step, status.st_dev, status.st_ino, status.st_mode
             spots.append((device, inode, ""))
     *above, spot = spots
-    return Place(path, spot, frozenset(above) - {spot}, _kind(mode, exists=deepest == real))
+    return Place(path, spot, frozenset([*above, *_behind(deepest)]) - {spot}, _kind(mode, exists=deepest == real))
+
+
+def _behind(real: Path) -> Iterator[Spot]:
+    """The directories that it lies in and that its path does not show: those around what a bind mount on the way was taken from."""
+    mounts = _mounts()
+    ways = [real]
+    while ways:
+        way = ways.pop()
+        for step in (way, *way.parents):
+            # Each mount is looked behind once, or two that show each other would have no end.
+            for other in _also_at(step, mounts):
+                mounts = [mount for mount in mounts if mount[2] != str(step)]
+                ways.append(other)
+                for above in other.parents:
+                    with suppress(OSError):
+                        status = above.stat()
+                        yield (status.st_dev, status.st_ino, "")
+
+
+def _also_at(point: Path, mounts: Sequence[Mount]) -> list[Path]:
+    """Where else the directory that is mounted at this point can be seen."""
+    found = []
+    for device, root, at in mounts:
+        if at != str(point):
+            continue
+        for other_device, other_root, other_at in mounts:
+            if other_device == device and other_at != at and PurePath(root).is_relative_to(other_root):
+                other = Path(other_at) / PurePath(root).relative_to(other_root)
+                with suppress(OSError):
+                    found += [other] if other.samefile(point) else []
+    return found
+
+
+def _mounts() -> list[Mount]:
+    try:
+        text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines():
+        device, root, at = (_OCTAL.sub(lambda code: chr(int(code[1], 8)), field) for field in line.split(" ")[2:5])
+        found.append((device, root, at))
+    return found
 
 
 def _kind(mode: int, *, exists: bool) -> Kind:

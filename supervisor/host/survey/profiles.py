@@ -53,10 +53,12 @@ def profiles(home: str) -> tuple[Profile, ...]:
         return ()
     found = []
     for name in names:
-        profile = paths.DEFAULT_PROFILE if name == _PREFIX else name.removeprefix(f"{_PREFIX}-")
-        state_dir = os.path.join(home, name)  # noqa: PTH118 (paths are text here, as in a definition)
+        profile = name.removeprefix(f"{_PREFIX}-") if name != _PREFIX else paths.DEFAULT_PROFILE
+        state_dir = paths.state_dir(profile, home)
         config = paths.config_path(state_dir)
-        if name in (_PREFIX, f"{_PREFIX}-{profile}") and paths.is_profile(profile) and Path(config).exists():
+        if not paths.is_profile(profile) or state_dir != os.path.join(home, name):  # noqa: PTH118 (paths are text here, as in a definition)
+            continue
+        if os.path.exists(config):  # noqa: PTH110 (Path.exists raises where it may not look)
             found.append(Profile(profile, state_dir, read_config(config, _content)))
     return tuple(found)
 

@@ -52,7 +52,7 @@ def starters(home: str, root: Path = Path("/")) -> tuple[Starter, ...]:
 def _pm2(home: str) -> Iterator[Starter]:
     dump = Path(os.environ.get("PM2_HOME") or Path(home) / ".pm2") / "dump.pm2"
     entries: Any = []
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         entries = json.loads(_text(dump) or "[]")
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict) and _STARTS_GATEWAY.search(words := _pm2_words(entry)):
@@ -72,16 +72,33 @@ def _pm2_words(entry: dict[str, Any]) -> str:
 
 
 def _crontabs(home: str, root: Path) -> Iterator[Starter]:
-    places = [root / name for name in _CRON_FILES]
-    files = [file for place in places for file in (sorted(place.iterdir()) if place.is_dir() else [place])]
-    texts = [(str(file), _text(file), f"take that line out of {file}") for file in files]
-    if root == Path("/") and pwd.getpwuid(os.geteuid()).pw_dir == home:
+    places = (root / name for name in _CRON_FILES)
+    texts = [(str(file), _text(file), f"take that line out of {file}") for place in places for file in _files(place)]
+    if root == Path("/") and _is_own(home):
         texts.append(("crontab -l", _own_crontab(), "crontab -e, and take that line out"))
     for where, text, mend in texts:
         for number, line in enumerate(text.splitlines(), 1):
             if not line.lstrip().startswith("#") and (found := _STARTS_GATEWAY.search(line)):
                 name = f"{number}: {_words(found)}"[:_SHOWN]
                 yield Starter("crontab line", name, where, _state_dir(line, home), mend)
+
+
+def _files(place: Path) -> list[Path]:
+    """The file itself, or what a directory holds: hardened hosts show their cron.d to root alone."""
+    try:
+        return sorted(place.iterdir())
+    except NotADirectoryError:
+        return [place]
+    except OSError:
+        return []
+
+
+def _is_own(home: str) -> bool:
+    """Whether `crontab -l` would show the crontab of that home's user; in a container nobody may have our uid."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir == home
+    except KeyError:
+        return False
 
 
 def _words(found: re.Match[str]) -> str:
