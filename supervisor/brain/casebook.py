@@ -37,6 +37,7 @@ class Casebook:
     def __init__(self, state_dir: Path, guard: Guard, launchers: Launchers) -> None:
         self._logs = state_dir / "logs"
         self._incidents = Incidents(state_dir / "incidents")
+        self._incidents.sweep()
         self._guard = guard
         self._launchers = launchers
         # Read once: later there may be no descriptor left for it, or another version in its place.

@@ -30,7 +30,9 @@ class Chronicle:
         # By the record's name: its bytes, None for one that is to go, and whether it must outlive a loss of power.
         self._unkept: dict[str, tuple[bytes | None, bool]] = {}
         self._refused = ""
-        self._log_trouble: dict[str, str] = {}
+        self._same_boot = False
+        # By gateway: the event told last of its output, and the bytes dropped before that trouble.
+        self._outputs: dict[str, tuple[str, int]] = {}
         self._told = ""
 
     @property
@@ -40,24 +42,28 @@ class Chronicle:
 
     def note(self, lines: Sequence[record.Line]) -> None:
         """Append to the journal, and say it on stderr."""
+        self.write(lines)
+        self.say(lines)
+
+    def write(self, lines: Sequence[record.Line]) -> None:
+        """Append to the journal; what is decided is on record before anything is done about it."""
         for line in lines:
             self.journal.append(line.event, line.gateway, line.fields, durable=line.event in DURABLE)
+
+    def say(self, lines: Sequence[record.Line]) -> None:
+        """Say it on stderr; a line costs as much as a third of a spawn, so that what is decided is done first."""
+        for line in lines:
             if line.event not in PLUMBING:
                 logger.info(f"{line.gateway or 'supervisor'}: {sentence(line.event, line.fields)}")
 
     def tend(self, logs: Mapping[str, Log]) -> None:
-        """Try again to write what waits, and note where output begins or ends to be dropped."""
+        """Try again to write what waits, and note where output begins to wait, is dropped, and is kept again."""
         if self.journal.trouble:
             self.journal.flush()
         while self.journal.damage:
             self.note([record.Line("journal_mended", None, {"damage_kept_in": str(self.journal.damage.pop())})])
         self._save()
-        for name, log in logs.items():
-            before = self._log_trouble.get(name, "")
-            if log.trouble != before:
-                self._log_trouble[name] = log.trouble
-                event = "output_dropped" if log.trouble else "output_kept"
-                self.note([record.Line(event, name, {"reason": log.trouble or None, "dropped_bytes": log.dropped})])
+        self._outputs = {name: self._looked_at(name, log) for name, log in logs.items()}
 
     def tell(self, degraded: Sequence[str]) -> None:
         """Note where the supervisor itself begins, goes on in another way, or ends to be degraded."""
@@ -76,16 +82,27 @@ class Chronicle:
         self._unkept[f"{name}.json"] = (None, False)
         self._save()
 
+    def remember(self, name: str, data: bytes) -> None:
+        """Keep what is no child, under a name without a suffix, for the brains of this boot to come."""
+        self._unkept[name] = (data, False)
+        self._save()
+
+    def recall(self, name: str) -> bytes | None:
+        """What a brain of this boot has kept under a name; to be asked after `children`."""
+        return self._children.load(name) if self._same_boot else None
+
     def children(self, now: float) -> dict[str, Child]:
         """The children as the last brain knew them; what cannot be read is set aside.
 
         Instants of an earlier boot of the machine mean nothing, so after a boot only what has none is kept.
         """
         boot_id = processes.boot_id().encode()
-        same_boot = self._children.load(_BOOT) == boot_id
+        self._same_boot = same_boot = self._children.load(_BOOT) == boot_id
         found: dict[str, Child] = {}
         for name in self._children.names():
             if not name.endswith(".json"):
+                if name != _BOOT and not same_boot:
+                    self._unkept[name] = (None, False)
                 continue
             try:
                 child = record.load_child(self._children.load(name) or b"")
@@ -97,6 +114,16 @@ class Chronicle:
             self._unkept[_BOOT] = (boot_id, False)
             self._save()
         return found
+
+    def _looked_at(self, name: str, log: Log) -> tuple[str, int]:
+        """Note what has become of a gateway's output since the last look; what the next one is to be compared with."""
+        told, dropped = self._outputs.get(name, ("output_kept", 0))
+        seen = ["output_dropped"] if log.dropped > dropped else ["output_waits"] if log.trouble else []
+        for event in seen if log.trouble else [*seen, "output_kept"]:
+            if event != told:
+                self.note([record.Line(event, name, {"reason": log.trouble or None, "dropped_bytes": log.dropped})])
+            told = event
+        return told, dropped if log.trouble else log.dropped
 
     def _save(self) -> None:
         for name, (data, durable) in list(self._unkept.items()):

@@ -1,5 +1,6 @@
 """The copies that are kept of each gateway's config; what a disk refuses to take waits, and is tried again."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class Copies:
         self._waiting: dict[tuple[str, str], _Copy] = {}
         self._refusals: dict[tuple[str, str], str] = {}
         self._retry_at = 0.0
+        with suppress(OSError):
+            for each in directory.iterdir():
+                Snapshots(each).sweep()
 
     @property
     def trouble(self) -> str:

@@ -15,15 +15,16 @@ import anyio
 from supervisor.brain.chronicle import Chronicle
 from supervisor.brain.lives import Lives
 from supervisor.control import rights
-from supervisor.control.models import Caller
 from supervisor.control.pace import Pace
 from supervisor.control.rights import Standing
 from supervisor.control.server import may as may_connect
-from supervisor.host import callers
+from supervisor.host.callers import Caller, lineage
 from supervisor.openclaw import diagnostics
 from supervisor.policy.definition import Definition
 from supervisor.policy.record import Line
 from supervisor.policy.state import Child
+
+_PACE = "pace"
 
 Children = Callable[[], Mapping[str, Child]]
 Entries = Callable[[], Mapping[str, Mapping[str, Any]]]
@@ -41,7 +42,7 @@ class Gatekeeper:
         self._entries = entries
         self._ours = frozenset({keeper_pid, os.getpid()})
         self._masters = frozenset({0, os.geteuid()})
-        self._pace = Pace()
+        self._pace = Pace(chronicle.recall(_PACE), lambda changes: chronicle.remember(_PACE, changes))
 
     def may(self, caller: Caller, verb: str, name: str, words: Sequence[str] = ()) -> str:
         """Why this caller may not do that; "" if it may, and then it counts as done."""
@@ -75,10 +76,10 @@ class Gatekeeper:
         if caller.pid == 0 and not is_guest:
             # Outside our pid namespace, thus above it or beside it: what grew from a gateway can only be below.
             return Standing("operator")
-        lineage = callers.lineage(caller.pid, caller.pidfd)
-        if lineage is None:
+        line = lineage(caller.pid, caller.pidfd)
+        if line is None:
             return Standing("observer", why="nobody can tell which process that was")
-        above = next((name for pid in lineage if (name := self._lives.gateway_at(pid)) is not None), "")
+        above = next((name for pid in line if (name := self._lives.gateway_at(pid)) is not None), "")
         signs = self._lives.told(caller.pid)
         if above and signs <= {above}:
             return self._gateway(above)
@@ -86,7 +87,7 @@ class Gatekeeper:
             return Standing("observer", why=f"it grew from {above} and carries the sign of another gateway")
         if signs:
             return Standing("observer", why="it carries the sign of a gateway, and is not below that gateway's process")
-        if self._ours & set(lineage[1:]):
+        if self._ours & set(line[1:]):
             return Standing("observer", why="it grew from this supervisor, and from no gateway that lives")
         if is_guest:
             return Standing(

@@ -43,6 +43,12 @@ class Outputs:
             self._start(partial(self._pump, name, log))
         return self.logs[name]
 
+    def child_end(self, name: str) -> int:
+        """A new descriptor for the output of the gateway's next life, which begins with a line of its own."""
+        log = self.of(name)
+        log.end_line()
+        return log.child_end()
+
     def written(self, name: str) -> int:
         """The bytes of output that this brain has moved for a gateway."""
         return self.of(name).written

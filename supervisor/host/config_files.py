@@ -14,6 +14,7 @@ import pwd
 import re
 import secrets
 import stat
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,9 @@ _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _MAX_LINKS = 40
 _MAY_READ, _MAY_SEARCH = 4, 1
 _OTHERS_WRITE = 0o022
+# A POSIX access list as its attribute has it (linux/posix_acl_xattr.h): a version, then (tag, permissions, uid or gid) each.
+_ENTRY, _ENTRIES = struct.Struct("<HHI"), 4
+_USER, _OWNING_GROUP, _GROUP = 2, 4, 8
 
 
 def read(path: str, *, owner: int | None = None) -> Content:
@@ -90,33 +94,53 @@ def replace(
     return ""
 
 
+def proposal(path: str) -> str:
+    """A new name beside a config, for one that is to be judged before it takes its place."""
+    return str(Path(path).with_name(f".{Path(path).name}.proposed-{secrets.token_hex(4)}"))
+
+
+def forget_proposals(path: str, *, owner: int | None = None) -> None:
+    """Remove the proposals that a brain left when it was killed, whole or half written: they have the config's secrets in them."""
+    left = re.compile(rf"\.?\.{re.escape(Path(path).name)}\.proposed-[0-9a-f]{{8}}(\.[0-9a-f]{{8}}\.tmp)?")
+    with suppress(OSError), _home(proposal(path), owner, chosen=False) as (directory, _):
+        _clear_drafts(left, directory)
+
+
 def _is_beside(path: str, config: str) -> bool:
     """Whether a file is the config itself, or one by its side or below: any other, only an `$include` has named."""
     return Path(path).is_relative_to(Path(config).parent)
 
 
 def _replace(path: str, data: bytes, owner: int | None, clock: Callable[[], datetime], *, chosen: bool) -> None:
-    with _led(path, owner, chosen=chosen) as (above, name, led):
-        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
-    try:
-        home = os.fstat(directory)
-        if owner is not None and home.st_uid != owner and (led or home.st_uid != os.geteuid()):
-            raise PermissionError(errno.EPERM, f"the directory that it leads to belongs to uid {home.st_uid}")
+    with _home(path, owner, chosen=chosen) as (directory, name):
         before = _stat(name, directory)
         if before is not None and not stat.S_ISREG(before.st_mode):
             stamp = clock().strftime("%Y%m%dT%H%M%S%fZ")
             os.rename(name, f"{name}.aside-{stamp}", src_dir_fd=directory, dst_dir_fd=directory)
             before = None
-        _clear_drafts(name, directory)
+        # What a replacement that was killed has left behind has the config's secrets in it.
+        _clear_drafts(re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp"), directory)
         draft = f".{name}.{secrets.token_hex(4)}.tmp"
         try:
-            _write(draft, directory, data, before or home, before is not None)
+            _write(draft, directory, data, before or os.fstat(directory), before is not None)
             os.rename(draft, name, src_dir_fd=directory, dst_dir_fd=directory)
         except OSError:
             with suppress(OSError):
                 os.unlink(draft, dir_fd=directory)
             raise
         os.fsync(directory)
+
+
+@contextmanager
+def _home(path: str, owner: int | None, *, chosen: bool) -> Iterator[tuple[int, str]]:
+    """The directory that a path leads to, open, and the name in it; PermissionError where nothing may be changed for `owner`."""
+    with _led(path, owner, chosen=chosen) as (above, name, led):
+        directory = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
+    try:
+        home = os.fstat(directory)
+        if owner is not None and home.st_uid != owner and (led or home.st_uid != os.geteuid()):
+            raise PermissionError(errno.EPERM, f"the directory that it leads to belongs to uid {home.st_uid}")
+        yield directory, name
     finally:
         os.close(directory)
 
@@ -130,7 +154,7 @@ def _led(path: str, owner: int | None, *, chosen: bool) -> Iterator[tuple[int, s
     try:
         while True:
             home = os.fstat(here)
-            if chosen and owner is not None and not _may(home, owner, _MAY_SEARCH):
+            if chosen and owner is not None and not _may(here, owner, _MAY_SEARCH):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
             name = names.pop() if names else "."
             found = _stat(name, here)
@@ -160,12 +184,27 @@ def _names(path: str) -> list[str]:
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
-def _may(found: os.stat_result, owner: int, wanted: int) -> bool:
-    """Whether a user may do this with a file or directory, by its mode alone: an access list is not looked at."""
+def _may(fd: int, owner: int, wanted: int) -> bool:
+    """Whether a user may do this with an open file or directory, by its access list, or by its mode where it has none."""
+    found = os.fstat(fd)
     if found.st_uid == owner:
         return bool(found.st_mode >> 6 & wanted)
-    by_group, by_all = bool(found.st_mode >> 3 & wanted), bool(found.st_mode & wanted)
-    return by_group if by_group != by_all and found.st_gid in _groups(owner) else by_all
+    by_all = bool(found.st_mode & wanted)
+    try:
+        packed = os.getxattr(f"/proc/self/fd/{fd}", "system.posix_acl_access")
+    except OSError:
+        by_group = bool(found.st_mode >> 3 & wanted)
+        return by_group if by_group != by_all and found.st_gid in _groups(owner) else by_all
+    entries = [*_ENTRY.iter_unpack(packed[_ENTRIES:])]
+    # What the mode shows as its group's is the mask: the most that any entry but the owner's and the last one gives.
+    own = [allowed for tag, allowed, who in entries if (tag, who) == (_USER, owner)]
+    groups = _groups(owner)
+    own = own or [
+        allowed
+        for tag, allowed, who in entries
+        if (tag == _GROUP and who in groups) or (tag == _OWNING_GROUP and found.st_gid in groups)
+    ]
+    return any(allowed & found.st_mode >> 3 & wanted for allowed in own) if own else by_all
 
 
 def _groups(owner: int) -> list[int]:
@@ -175,10 +214,8 @@ def _groups(owner: int) -> list[int]:
     return []
 
 
-def _clear_drafts(name: str, directory: int) -> None:
-    """Remove what a replacement that was killed has left behind: it has the config's secrets in it."""
-    draft = re.compile(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp")
-    for found in filter(draft.fullmatch, os.listdir(directory)):
+def _clear_drafts(names: re.Pattern[str], directory: int) -> None:
+    for found in filter(names.fullmatch, os.listdir(directory)):
         with suppress(OSError):
             os.unlink(found, dir_fd=directory)
 
@@ -203,25 +240,25 @@ def _read(path: str, owner: int | None, *, chosen: bool) -> bytes:
     """A file's bytes; OSError for anything else and for what `owner` may not read, and never a wait for a FIFO."""
     with _led(path, owner, chosen=chosen) as (directory, name, _):
         # Looked at first: with some devices, it is the opening that does the harm.
-        _judge(os.stat(name, dir_fd=directory, follow_symlinks=False), path, owner)
+        _judge(os.stat(name, dir_fd=directory, follow_symlinks=False), path)
         fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     try:
-        _judge(os.fstat(fd), path, owner)
+        _judge(os.fstat(fd), path)
+        if owner is not None and not _may(fd, owner, _MAY_READ):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         # Not open(): it would keep the descriptor of what it refuses.
         return b"".join(iter(lambda: os.read(fd, _BLOCK_BYTES), b""))
     finally:
         os.close(fd)
 
 
-def _judge(found: os.stat_result, path: str, owner: int | None) -> None:
+def _judge(found: os.stat_result, path: str) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "Not a regular file", path)
     if found.st_size > _MAX_BYTES:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-    if owner is not None and not _may(found, owner, _MAY_READ):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _stat(name: str, directory: int) -> os.stat_result | None:

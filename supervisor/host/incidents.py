@@ -93,6 +93,12 @@ class Incidents:
         mine = [name for name in names if _ID.fullmatch(name) and gateway in (None, name.partition("-")[2])]
         return sorted(mine, reverse=True)
 
+    def sweep(self) -> None:
+        """Remove the drafts of an earlier brain that was killed; only one writes."""
+        with suppress(OSError):
+            for draft in self._directory.glob("*/.*"):
+                draft.unlink(missing_ok=True)
+
     def _prune(self, gateway: str) -> None:
         for ident in self.ids(gateway)[KEPT:]:
             shutil.rmtree(self._directory / ident, ignore_errors=True)

@@ -1,4 +1,7 @@
-"""Whether a directory or file is a user's own, and nobody else's: what `user =` promises only holds where it is (R2)."""
+"""Whether a directory or file is a user's own, and nobody else's: what `user =` promises only holds where it is (R2).
+
+It is judged by its mode: what the mode of a file with an access list shows as its group's is the most that anybody named in it has.
+"""
 
 import os
 import pwd

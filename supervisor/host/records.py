@@ -120,9 +120,10 @@ class Records:
             return []
 
     def remove(self, name: str) -> str:
-        """Forget the record, if there is one; "" or why not."""
+        """Forget the record, if there is one, and what a writer that was killed has left of it; "" or why not."""
         try:
-            (self._directory / name).unlink(missing_ok=True)
+            for each in (name, f".{name}.tmp"):
+                (self._directory / each).unlink(missing_ok=True)
         except OSError as refusal:
             return f"{self._directory / name}: {refusal.strerror}"
         return ""

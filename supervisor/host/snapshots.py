@@ -4,12 +4,14 @@
 at all, so that the supervisor and a person's command may both write.
 """
 
+import fcntl
 import hashlib
 import os
+import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from supervisor.openclaw.content import Content
 KEPT = 20
 _PRIVATE_DIRECTORY = 0o700
 _TICK_S = 1e-6
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,9 @@ class Snapshots:
         if known is None:
             return f"{self._directory / key}: no such snapshot"
         now = self._now()
-        known = replace(known, version=version or known.version, ran=True, good_at=now, at=now, refused="")
+        known = replace(known, version=version or known.version, good_at=now, at=now, refused="")
         try:
-            self._save(replace(known, hot=True) if hot else replace(known, booted=True))
+            self._save(replace(known, hot=True) if hot else replace(known, booted=True, ran=True))
         except OSError as refusal:
             return f"{refusal.filename or self._directory}: {refusal.strerror}"
         return ""
@@ -122,6 +125,15 @@ class Snapshots:
                 return None
             files.append((path, data))
         return Content(tuple(files))
+
+    def sweep(self) -> None:
+        """Remove the drafts of writers that were killed; while one writes that lives, nothing."""
+        for directory in (self._directory, self._blobs):
+            with suppress(OSError), _opened(directory) as home:
+                fcntl.flock(home, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for path in directory.iterdir():
+                    if _DRAFT.fullmatch(path.name):
+                        path.unlink()
 
     def _now(self) -> float:
         """What the clock says, but later than anything kept: a clock that was set back makes nothing older than it is."""
@@ -176,20 +188,29 @@ def _write(directory: Path, name: str, data: bytes) -> None:
     for each in reversed([directory, *directory.parents]):
         if not each.exists():
             each.mkdir(mode=_PRIVATE_DIRECTORY, exist_ok=True)
-    draft = directory / f".{name}.{secrets.token_hex(4)}"
-    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(fd)
-        draft.rename(directory / name)
-    except OSError:
+    with _opened(directory) as home:
+        # A sweep leaves alone what is written under this; where the lock cannot be had, the write is tried all the same.
         with suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
+            fcntl.flock(home, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        draft = directory / f".{name}.{secrets.token_hex(4)}"
+        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(fd)
+            draft.rename(directory / name)
+        except OSError:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+        os.fsync(home)
+
+
+@contextmanager
+def _opened(directory: Path) -> Iterator[int]:
     home = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(home)
+        yield home
     finally:
         os.close(home)

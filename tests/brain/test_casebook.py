@@ -19,9 +19,15 @@ from supervisor.policy.definition import Definition
 from supervisor.policy.events import RepairStepped
 from supervisor.policy.facts import Answer, Cause
 from supervisor.policy.state import Blocked, Child
+from tests.killed import before_a_rename
 from tests.policy.builders import obstacle
 from tests.ports import Ports
 
+ADD = """
+from supervisor.host.incidents import Incidents
+store = Incidents(Path(sys.argv[1]))
+store.add(store.ids()[0], "config.rejected", b"{token: 1}")
+"""
 READY = Answer(started=True, live=True, ready=True)
 FELL = Incident("main", 4, Cause.CRASH, None, 9, 7.5)
 STEP = RepairStep("main", "rollback", "k-bad", "k-bad", "k-good")
@@ -165,3 +171,13 @@ def test_a_log_of_long_lines_is_cut_line_by_line(scene: Scene) -> None:
     assert len(lines) == 200
     assert {len(line) for line in lines} == {2001}
     assert lines[0].startswith("token ***1 xxx")
+
+
+def test_what_a_killed_brain_left_half_written_goes_with_the_next_one(scene: Scene) -> None:
+    """R25: it may be the rejected config, with its secrets."""
+    scene.book.ended(FELL, scene.definition)
+    before = sorted(scene.directory.rglob("*"))
+    before_a_rename(ADD, scene.directory)
+    assert len(list(scene.directory.rglob("*"))) == len(before) + 1
+    scene.another()
+    assert sorted(scene.directory.rglob("*")) == before

@@ -8,6 +8,7 @@ import pytest
 
 from supervisor.brain.chronicle import Chronicle
 from supervisor.errors import ClawsupError
+from supervisor.host.logs.pump import MIB, Log
 from supervisor.host.records import Records
 from supervisor.policy.state import Child, Stopped
 from tests.policy.builders import definition
@@ -118,3 +119,66 @@ def test_a_trouble_is_told_when_it_begins_changes_and_ends(tmp_path: Path, child
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     told = [(line["event"], line["reason"]) for line in lines]
     assert told == [("supervisor_degraded", "a"), ("supervisor_degraded", "a; b"), ("supervisor_recovered", "")]
+
+
+def test_what_waits_for_a_disk_is_not_said_to_be_dropped_before_it_is(tmp_path: Path, children: Path) -> None:
+    """RELIABILITY.md Q8: each loss is told, and nothing that is none."""
+    chronicle = Chronicle(tmp_path, Records(children))
+    logs = tmp_path / "logs"
+    log = Log(tmp_path / ".main.fifo", logs / "main.log")
+    gateway = log.child_end()
+
+    def prints(size: int) -> None:
+        os.write(gateway, b"x" * size)
+        log.drain()
+        chronicle.tend({"main": log})
+
+    prints(10)
+    logs.rename(tmp_path / "aside")
+    logs.touch()
+    for size in (100, 100, MIB // 2, MIB // 4, MIB // 4):
+        prints(size)
+    logs.unlink()
+    prints(10)
+    lost = log.dropped
+    os.close(gateway)
+    log.close()
+
+    assert lost > MIB // 4
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    told = [(line["event"], line["reason"] is not None, line["dropped_bytes"]) for line in lines]
+    assert told[0] == ("output_waits", True, 0)
+    assert [event for event, _, _ in told] == ["output_waits", "output_dropped", "output_kept"]
+    assert 0 < told[1][2] < lost
+    assert told[2] == ("output_kept", False, lost)
+
+
+def test_what_was_dropped_between_two_looks_is_told_too(tmp_path: Path, children: Path) -> None:
+    chronicle = Chronicle(tmp_path, Records(children))
+    logs = tmp_path / "logs"
+    log = Log(tmp_path / ".main.fifo", logs / "main.log")
+    gateway = log.child_end()
+    logs.touch()
+    os.write(gateway, b"x" * (MIB // 4 * 3))
+    log.drain()
+    logs.unlink()
+    log.drain()
+    for _ in range(2):
+        chronicle.tend({"main": log})
+    lost = log.dropped
+    os.close(gateway)
+    log.close()
+
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["output_dropped", "output_kept"]
+    assert {line["dropped_bytes"] for line in lines} == {lost}
+
+
+def test_what_is_remembered_is_so_for_the_brains_of_this_boot(tmp_path: Path, children: Path) -> None:
+    """R9: the limit of an agent, say, whose instants mean nothing after a boot."""
+    begun(tmp_path).remember("pace", b"{}")
+    assert begun(tmp_path).recall("pace") == b"{}"
+    assert begun(tmp_path).children(0.0) == {}
+    (children / "boot").write_text("another")
+    assert begun(tmp_path).recall("pace") is None
+    assert begun(tmp_path).recall("pace") is None

@@ -4,6 +4,13 @@ from pathlib import Path
 
 from supervisor.brain.copies import RETRY_S, WAITING, Copies
 from supervisor.openclaw.content import Content
+from tests.killed import before_a_rename
+
+KEEP = """
+from supervisor.brain.copies import Copies
+from supervisor.openclaw.content import Content
+Copies(Path(sys.argv[1])).keep("main", Content((("/c/openclaw.json", b"{}"),)), version="1")
+"""
 
 
 def content(text: str) -> Content:
@@ -61,3 +68,13 @@ def test_a_content_that_went_before_it_was_good_is_no_trouble(tmp_path: Path) ->
     assert copies.trouble
     copies.give_up("main", "abc")
     assert copies.trouble == ""
+
+
+def test_what_a_killed_brain_left_half_done_goes_with_the_next_one(tmp_path: Path) -> None:
+    """R25: nor does it keep the next one from keeping the same."""
+    before_a_rename(KEEP, tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] != []
+    copies = Copies(tmp_path)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == []
+    copies.keep("main", content("{}"), version="1")
+    assert copies.store("main").content(content("{}").key) == content("{}")

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from supervisor.control.pace import MOST, WINDOW_S, Pace
 
 
@@ -29,3 +31,25 @@ def test_one_callers_haste_does_not_slow_another() -> None:
     for now in range(MOST + 1):
         pace.refusal("rescue", now)
     assert pace.refusal("main", MOST) == ""
+
+
+def test_the_next_brain_goes_on_counting() -> None:
+    kept: list[bytes] = []
+    first = Pace(None, kept.append)
+    for now in range(MOST):
+        first.refusal("rescue", now)
+    second = Pace(kept[-1], kept.append)
+    assert "the limit" in second.refusal("rescue", MOST)
+    assert second.refusal("main", MOST) == ""
+    assert second.refusal("rescue", WINDOW_S) == ""
+
+
+@pytest.mark.parametrize("kept", [b"", b"[]", b"{", b'{"rescue": "x"}', b"\xff"])
+def test_what_makes_no_sense_counts_for_nothing(kept: bytes) -> None:
+    assert Pace(kept).refusal("rescue", 1.0) == ""
+
+
+def test_what_is_still_to_come_counts_for_nothing() -> None:
+    """Of another clock, it could lock an agent out for days."""
+    kept = f'{{"rescue": {[1e9] * MOST}}}'.encode()
+    assert Pace(kept).refusal("rescue", 1.0) == ""

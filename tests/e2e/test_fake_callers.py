@@ -144,7 +144,7 @@ def test_all_that_a_rescue_does_is_in_the_journal_with_who_and_what(running: Sup
 def test_an_agent_that_goes_in_circles_is_told_to_wait_and_an_operator_is_not(
     running: Supervisor, shell: Shell
 ) -> None:
-    """RELIABILITY.md Q9: changes are limited, looks are not, and the limit is the caller's own."""
+    """RELIABILITY.md Q9: changes are limited, looks are not, and the limit is the caller's own; the next brain knows it."""
     down_for_good(running)
     sock = str(running.state_dir / "control.sock")
     path, change = "/v1/gateways/main/exec", {"words": ["openclaw", "config", "set", "gateway.port", "1"]}
@@ -154,9 +154,15 @@ def test_an_agent_that_goes_in_circles_is_told_to_wait_and_an_operator_is_not(
         "from supervisor.control.client import request\n"
         f"for body in [{change}] * 14 + [{look}] * 2: print(*request('{sock}', 'POST', '{path}', body, 60))"
     )
-    said = shell("rescue", f"PYTHONPATH={REPOSITORY} {sys.executable} {script}").splitlines()
+    circles = f"PYTHONPATH={REPOSITORY} {sys.executable} {script}"
+    said = shell("rescue", circles).splitlines()
     assert [line[:3] for line in said[:16]] == ["200"] * 12 + ["403"] * 2 + ["200"] * 2
     assert re.search(r"12 changes in 10 min, which is the limit: wait \d+ s", said[12])
     assert refusals(running) == [("rescue", "exec", "main")] * 2
+    running.replace_brain()
+    running.wait_state("rescue", "ready", adopted=True)
+    said = shell("rescue", circles).splitlines()
+    assert [line[:3] for line in said[:16]] == ["403"] * 14 + ["200"] * 2
+    assert all("which is the limit" in line for line in said[:14])
     for _ in range(14):
         assert request(sock, "POST", path, change, 60)[0] == 200

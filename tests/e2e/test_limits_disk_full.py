@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import Supervise
 from tests.e2e.enclosed import Enclosed, enclosed
-from tests.e2e.limits import told_of, untouched, wait_recovered, wait_trouble
+from tests.e2e.limits import told_of, troubles, untouched, wait_recovered, wait_trouble
 from tests.e2e.supervised import Supervisor
 from tests.e2e.test_fake_supervisor import ask
 from tests.e2e.world import World, kill, log_numbers
@@ -26,6 +26,16 @@ def small(world: World) -> Iterator[Enclosed]:
 
 def fill(supervisor: Enclosed) -> None:
     supervisor.within('while cat /dev/zero; do :; done >"$s/filler" 2>/dev/null || true; test -s "$s/filler"')
+
+
+def fill_the_journal(supervisor: Enclosed, name: str) -> None:
+    """On a disk that is full, let a gateway's restarts use up what is reserved for the journal."""
+
+    def refused() -> bool:
+        supervisor.cli("restart", name)
+        return any("events.jsonl" in trouble for trouble in troubles(supervisor))
+
+    supervisor.wait_for(refused, "no room for the journal")
 
 
 def free(supervisor: Enclosed) -> None:
@@ -79,30 +89,35 @@ def test_a_full_disk_costs_no_gateway_anything_not_even_a_line(
         numbers = log_numbers(text, pid)
         # What the disk refuses waits in the FIFO, which has room for more than this; test_logs.py has what it has no room for.
         assert numbers == list(range(1, len(numbers) + 1))
-    dropped, kept = told_of(small, "output_dropped", "loud"), told_of(small, "output_kept", "loud")
-    assert (len(dropped), len(kept)) == (1, 1)
+    waits, kept = told_of(small, "output_waits", "loud"), told_of(small, "output_kept", "loud")
+    assert (len(waits), len(kept)) == (1, 1)
     assert kept[0]["dropped_bytes"] == 0
+    assert not told_of(small, "output_dropped", "loud")
     assert seqs(small) == list(range(1, len(seqs(small)) + 1))
 
 
-def test_what_happens_while_the_journal_is_refused_is_in_it_afterwards(world: World, small: Enclosed) -> None:
-    """R27: on stderr at once, in the journal when there is room again, each event with its own number and time."""
+def test_what_happens_on_a_full_disk_is_in_the_journal_at_once_or_afterwards(world: World, small: Enclosed) -> None:
+    """R27: as long as its reserve lasts, then on stderr and, when there is room again, each event with its own number and time."""
     main, other = world.define("main"), world.define("other")
+    world.define("spare")
     small.start().wait_ready()
     with untouched(small, other):
         fill(small)
         kill(small.gateway("main")["pid"])
         small.wait_state("main", "ready", restarts=1)
-        wait_trouble(small, "events.jsonl", NO_SPACE)
-        assert "main: exited: killed by signal 9" in small.errors.read_text()
-        assert not told_of(small, "exited", "main")
+        assert [event["signal"] for event in told_of(small, "exited", "main")] == [9]
+        fill_the_journal(small, "spare")
+        kill(small.gateway("main")["pid"])
+        small.wait_state("main", "ready", restarts=2)
+        assert small.errors.read_text().count("main: exited: killed by signal 9") == 2
+        assert len(told_of(small, "exited", "main")) == 1
         free(small)
         wait_recovered(small)
-    assert [event["signal"] for event in told_of(small, "exited", "main")] == [9]
+    assert [event["signal"] for event in told_of(small, "exited", "main")] == [9, 9]
     assert seqs(small) == list(range(1, len(seqs(small)) + 1))
-    assert len(main.lives()) == 2
-    (incident,) = (small.state_dir / "incidents").glob("*-main")
-    assert json.loads((incident / "incident.json").read_text())["cause"] == "crash"
+    assert len(main.lives()) == 3
+    incidents = [*(small.state_dir / "incidents").glob("*-main")]
+    assert [json.loads((each / "incident.json").read_text())["cause"] for each in incidents] == ["crash", "crash"]
 
 
 def test_a_stop_on_a_full_disk_is_remembered_once_there_is_room(world: World, small: Enclosed) -> None:
@@ -126,9 +141,11 @@ def test_a_brain_that_comes_to_a_full_disk_adopts_all_and_lets_the_next_one_do_s
 ) -> None:
     """R25: nothing of it is on disk, its start included; then there is room, and it dies again."""
     main, other = world.define("main"), world.define("other")
+    world.define("spare")
     small.start().wait_ready()
     with untouched(small, other):
         fill(small)
+        fill_the_journal(small, "spare")
         small.replace_brain()
         small.wait_state("other", "ready", adopted=True)
         kill(small.gateway("main")["pid"])

@@ -1,7 +1,9 @@
 """A config goes back byte for byte, whatever has taken its place."""
 
 import os
+import pwd
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,11 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from supervisor.host.config_files import Looked, read, replace
+from supervisor.host.config_files import Looked, forget_proposals, proposal, read, replace
 from supervisor.openclaw.content import Content
+from tests.access_lists import allow
+from tests.killed import before_a_rename
 from tests.shortage import without_descriptors
 
 USER = 12345
+
+PROPOSE = """
+from supervisor.host.config_files import proposal, replace
+from supervisor.openclaw.content import Content
+replace(Content(((proposal(sys.argv[1]), b"{token: 1}"),)))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,3 +252,72 @@ def test_links_that_go_in_a_circle_are_told(tmp_path: Path) -> None:
     path.symlink_to(path)
     assert read(str(path)).key == "unreadable: Too many levels of symbolic links"
     assert "Too many levels of symbolic links" in replace(content(path))
+
+
+def test_a_proposal_that_a_killed_brain_left_is_forgotten_whole_or_half(tmp_path: Path) -> None:
+    """R1: it has the config's secrets; what has only a similar name is somebody else's."""
+    path = tmp_path / "openclaw.json"
+    path.write_bytes(b"{mine}")
+    before_a_rename(PROPOSE, path)
+    assert replace(content(Path(proposal(str(path))))) == ""
+    (tmp_path / ".openclaw.json.proposed-mine").touch()
+    assert len(list(tmp_path.iterdir())) == 4
+    forget_proposals(str(path))
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".openclaw.json.proposed-mine", "openclaw.json"]
+    forget_proposals(str(tmp_path / "gone" / "openclaw.json"))
+
+
+def test_no_link_of_his_makes_root_forget_the_proposals_of_others(places: Places) -> None:
+    """R2."""
+    others = Path(proposal(str(places.ours / "openclaw.json")))
+    others.touch()
+    link(places.his / "there", places.ours)
+    forget_proposals(str(places.his / "there" / "openclaw.json"), owner=USER)
+    assert others.exists()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [("user", 4)],
+        [("user", 0)],
+        [("another", 0)],
+        [("another", 4)],
+        [("group", 4)],
+        [("group", 0)],
+        [("group", 0), ("user", 4)],
+        [("group", 4), ("user", 0)],
+        [("another group", 4)],
+    ],
+    ids=str,
+)
+def test_root_reads_for_him_what_the_kernel_lets_him_read(
+    places: Places, mode: int, entries: list[tuple[str, int]]
+) -> None:
+    """R2: by the access list, where there is one: what the mode then shows as the group's is not what the group may."""
+    user = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
+    numbers = {"user": (2, user.pw_uid), "another": (2, USER), "group": (8, user.pw_gid), "another group": (8, USER)}
+    path = places.ours / "more.json"
+    path.write_bytes(b"{}")
+    path.chmod(mode)
+    allow(path, *((numbers[who][0], permissions, numbers[who][1]) for who, permissions in entries))
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    for gid in (0, user.pw_gid):
+        os.chown(path, 0, gid)
+        himself = subprocess.run(
+            ["cat", path], user=user.pw_uid, group=user.pw_gid, extra_groups=groups, capture_output=True, check=False
+        )
+        assert read(str(path), owner=user.pw_uid).text.encode() == himself.stdout
+
+
+def test_an_access_list_says_through_which_directory_root_goes_for_him(places: Places) -> None:
+    """R2."""
+    (places.ours / "more.json").write_bytes(b"{}")
+    link(places.his / "openclaw.json", places.ours / "more.json")
+    places.ours.chmod(0o755)
+    allow(places.ours, (2, 0, USER))
+    assert read(str(places.his / "openclaw.json"), owner=USER).key == "unreadable: Permission denied"
+    allow(places.ours, (2, 1, USER))
+    assert read(str(places.his / "openclaw.json"), owner=USER).text == "{}"

@@ -6,6 +6,12 @@ from pathlib import Path
 import pytest
 
 from supervisor.host.incidents import FILE_BYTES, KEPT, Incidents
+from tests.killed import before_a_rename
+
+ADD = """
+from supervisor.host.incidents import Incidents
+Incidents(Path(sys.argv[1])).add(sys.argv[2], "config.rejected", b"{token: 1}")
+"""
 
 
 @pytest.fixture
@@ -89,3 +95,13 @@ def test_a_clock_that_was_set_back_makes_no_incident_look_old(tmp_path: Path) ->
     assert incidents.ids()[:2] == [newest, other]
     assert incidents.ids("main")[0] == newest
     assert (incidents.account(newest) or {})["at"] == "2026-01-01T00:00:00.000Z"
+
+
+def test_what_a_killed_brain_left_half_written_is_swept(incidents: Incidents, tmp_path: Path) -> None:
+    """R25: it may be the rejected config, with its secrets."""
+    ident = incidents.open("main", {"cause": "config"}, {})
+    before_a_rename(ADD, tmp_path / "incidents", ident)
+    assert len(list((tmp_path / "incidents" / ident).iterdir())) == 2
+    incidents.sweep()
+    assert [path.name for path in (tmp_path / "incidents" / ident).iterdir()] == ["incident.json"]
+    assert (incidents.account(ident) or {})["cause"] == "config"

@@ -45,6 +45,39 @@ after = [event["seq"] for event in read(where / "events.jsonl")]
 print(json.dumps([numbers, trouble, on_disk, raw[-1:] == b"\\n", journal.trouble, after]))
 """
 
+LAST_WORDS = """
+import json, os, sys
+from pathlib import Path
+from supervisor.host.journal import Journal, read
+where = Path(sys.argv[1])
+path = where / "events.jsonl"
+def tell(count):
+    return [journal.append("tick", None, {"filling": "x" * 1000}, durable=True) for _ in range(count)]
+def fill():
+    with open(where / "ballast", "ab", buffering=0) as ballast:
+        try:
+            while True:
+                ballast.write(bytes(4096))
+        except OSError:
+            pass
+def told():
+    return [event["seq"] for event in read(path)]
+journal = Journal(path)
+tell(1)
+fill()
+tell(15)
+journal = Journal(path)
+tell(10)
+last_words = journal.trouble, told()
+tell(60)
+refused = journal.trouble, len(told())
+(where / "ballast").unlink()
+journal.flush()
+fill()
+tell(20)
+print(json.dumps([last_words, refused, journal.trouble, told()]))
+"""
+
 
 def seqs(path: Path) -> list[object]:
     return [event["seq"] for event in read(path)]
@@ -192,6 +225,23 @@ def test_a_full_disk_lets_the_journal_go_on_in_memory(tmp_path: Path) -> None:
     assert 50 < len(on_disk) < 150
     assert ends_with_a_line
     assert (trouble_later, after) == ("", numbers)
+
+
+def test_on_a_full_disk_the_last_words_still_go_to_the_journal(tmp_path: Path) -> None:
+    """R27: what was allocated while there was room is nobody else's, and the next brain's too."""
+    mount = f'mount -t tmpfs -o size=320k none "{tmp_path}"'
+    if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False).returncode:
+        pytest.skip("no mount namespace to be had here")
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", f'{mount} && exec "$0" -c "$1" "{tmp_path}"', sys.executable, LAST_WORDS],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    last_words, (refused, on_disk), trouble_later, after = json.loads(done.stdout)
+
+    assert last_words == ["", list(range(1, 27))]
+    assert refused.endswith("No space left on device")
+    assert 26 < on_disk < 70
+    assert (trouble_later, after) == ("", list(range(1, 107)))
 
 
 def test_what_does_not_fit_into_memory_is_told_as_a_gap(path: Path) -> None:

@@ -519,3 +519,55 @@ def test_a_follower_goes_on_when_the_log_is_truncated_or_taken_away(log: Log, fi
 
     gap = "[clawsup: the log was taken away under its reader, lines may be missing here]"
     assert seen == ["one", "two", "three", gap, "four"]
+
+
+def test_a_line_that_a_life_left_begun_is_ended_before_the_next_ones(log: Log, file: Path) -> None:
+    """R24: once, and only where there is such a line."""
+    log.end_line()
+    put(log, b"whole\n")
+    log.end_line()
+    put(log, b"half")
+    log.end_line()
+    log.end_line()
+    put(log, b"next\n")
+
+    assert file.read_text() == "whole\nhalf\nnext\n"
+    assert log.written == len("whole\nhalfnext\n")
+
+
+def test_a_line_left_begun_before_the_pump_died_is_ended_behind_all_of_it(fifo: Path, file: Path) -> None:
+    """R27: the line's end has its place behind what still was in the FIFO, over rotations and pumps."""
+    log = Log(fifo, file, max_bytes=1000)
+    end = log.child_end()
+    os.write(end, b"x" * 990 + b"\nha")
+    log.drain()
+    os.write(end, b"lf")
+    log.close()
+    successor = Log(fifo, file, max_bytes=1000, keep=9)
+    successor.end_line()
+    os.write(end, b"next\n")
+    successor.drain()
+    os.write(end, b"y" * 990 + b"ha")
+    for _ in range(2):
+        successor.end_line()
+    successor.close()
+    os.close(end)
+
+    assert whole(file) == b"x" * 990 + b"\nhalf\nnext\n" + b"y" * 990 + b"ha\n"
+
+
+def test_no_line_is_ended_while_its_rest_waits_for_the_disk(tmp_path: Path) -> None:
+    """RELIABILITY.md Q8: what a disk refuses waits in the FIFO, whole."""
+    logs = tmp_path / "logs"
+    log = Log(tmp_path / ".main.fifo", logs / "main.log")
+    put(log, b"half ")
+    aside = logs.rename(tmp_path / "aside")
+    logs.touch()
+    put(log, b"of a ")
+    log.end_line()
+    logs.unlink()
+    aside.rename(logs)
+    put(log, b"line\n")
+    log.close()
+
+    assert (logs / "main.log").read_text() == "half of a line\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from supervisor.host import ownership
+from tests.access_lists import allow
 
 US = os.geteuid()
 OTHER = US + 1
@@ -54,6 +55,12 @@ def test_a_directory_that_others_may_enter_or_change_is_not_ones_own(state_dir: 
     """R2: a wall with a door in it."""
     state_dir.chmod(mode)
     assert f"mode {mode:04o}" in wrong(state_dir)
+
+
+def test_an_access_list_cannot_give_more_than_the_mode_shows(state_dir: Path) -> None:
+    """R2: whoever is named in one may do no more than its mask, and that is where a mode has its group."""
+    allow(state_dir, (2, 7, OTHER))
+    assert "mode 0770" in wrong(state_dir)
 
 
 def test_a_way_that_others_may_change_is_no_way(short_dir: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.errors import ClawsupError
 from supervisor.host.records import Records, prepare_directory
+from tests.killed import before_a_rename
 from tests.shortage import without_descriptors
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,16 @@ print("begun", flush=True)
 while True:
     for letter in b"ab":
         records.save("state", bytes([letter]) * int(sys.argv[2]), durable=False)
+"""
+
+SAVE = """
+from supervisor.host.records import Records
+Records(Path(sys.argv[1])).save("main.json", b"{}", durable=True)
+"""
+
+SAVE = """
+from supervisor.host.records import Records
+Records(Path(sys.argv[1])).save("main.json", b"{}", durable=True)
 """
 
 SAVE_ON_A_SMALL_DISK = """
@@ -108,6 +119,14 @@ def test_a_removed_record_is_gone(tmp_path: Path) -> None:
     records.save("state", b"", durable=False)
 
     assert (records.remove("state"), records.remove("state"), records.names()) == ("", "", [])
+
+
+def test_with_a_record_goes_what_a_killed_writer_left_of_it(tmp_path: Path) -> None:
+    """R25: else it would stay for ever, with the secrets of a definition that is gone."""
+    before_a_rename(SAVE, tmp_path)
+    assert names_in(tmp_path) == [".main.json.tmp"]
+    assert Records(tmp_path).remove("main.json") == ""
+    assert names_in(tmp_path) == []
 
 
 def test_a_record_of_one_page_is_written_over_in_place_and_a_copy_of_it_is_not(tmp_path: Path) -> None:

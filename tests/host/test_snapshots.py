@@ -1,12 +1,37 @@
 """What a config has been is never lost: contents by their bytes, and which of them were good."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from supervisor.host.snapshots import KEPT, Snapshots, changed_keys
 from supervisor.openclaw.content import Content
+from tests.killed import before_a_rename
+
+ROOT = Path(__file__).parents[2]
+
+KEEP = """
+from supervisor.host.snapshots import Snapshots
+from supervisor.openclaw.content import Content
+Snapshots(Path(sys.argv[1])).keep(Content((("/x/openclaw.json", b"{}"),)), version="1")
+"""
+
+KEEP_SLOWLY = (
+    """
+import os, sys
+from pathlib import Path
+rename = os.rename
+def renamed(*arguments):
+    print("written", flush=True)
+    sys.stdin.readline()
+    rename(*arguments)
+os.rename = renamed
+"""
+    + KEEP
+)
 
 
 def content(text: str, *more: str) -> Content:
@@ -108,3 +133,33 @@ def test_short_keys_are_as_long_as_they_must_be(store: Snapshots) -> None:
     short = changed_keys(store.all())
     assert len(set(short.values())) == 5
     assert all(store.named(each)[0].key == key for key, each in short.items())
+
+
+def drafts(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob(".*") if path.is_file()]
+
+
+def test_what_a_killed_writer_left_is_swept_and_nothing_else(store: Snapshots, tmp_path: Path) -> None:
+    """R25: a config's secrets lie in no draft that nobody knows of."""
+    directory = tmp_path / "snapshots" / "main"
+    store.keep(content("{kept}"), version="1")
+    before_a_rename(KEEP, directory)
+    (directory / ".mine").touch()
+    assert len(drafts(directory)) == 2
+    store.sweep()
+    assert drafts(directory) == [directory / ".mine"]
+    assert store.content(content("{kept}").key) == content("{kept}")
+
+
+def test_what_a_living_writer_is_about_to_name_is_left_alone(store: Snapshots, tmp_path: Path) -> None:
+    """A person's `config rollback` writes here too, whatever brain begins meanwhile."""
+    directory = tmp_path / "snapshots" / "main"
+    with subprocess.Popen(
+        [sys.executable, "-c", KEEP_SLOWLY, directory],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as writer:  # fmt: skip
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "written\n"
+        store.sweep()
+        writer.communicate("\n\n", timeout=20)
+    assert store.content(content("{}").key) == content("{}")

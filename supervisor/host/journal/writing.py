@@ -1,5 +1,6 @@
 """Appends events to the journal, and goes on in memory while the disk refuses them."""
 
+import ctypes
 import errno
 import os
 import time
@@ -14,6 +15,8 @@ from supervisor.host.journal import lines, mending
 MIB = 1024 * 1024
 
 _RETRY_S = 1.0
+_RESERVE_BYTES = 64 * 1024
+_KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE of linux/falloc.h
 
 
 def _utc_now() -> datetime:
@@ -23,6 +26,7 @@ def _utc_now() -> datetime:
 class Journal:
     """The one writer of `path`; its present file and `keep` older parts have some `max_bytes` each.
 
+    While there is room, 64 KiB stay allocated behind the end of the file: nobody else on a full disk can have them.
     Nothing here raises OSError. `seq` is the number of the last event, `trouble` "" or why events wait in memory; at most
     `max_waiting` bytes of them wait, the oldest give way, and a `journal_gap` line then tells their numbers. Where not even
     reading worked at first, numbers are provisional until it does. `damage` is where damaged lines have been put, for whoever
@@ -49,6 +53,7 @@ class Journal:
         self._fd = -1
         self._identity: tuple[int, int] | None = None
         self._size = 0
+        self._reserved = 0
         self._is_fresh = False
         self._sync_due = False
         self._retry_at = 0.0
@@ -101,6 +106,8 @@ class Journal:
     def _write(self, seq: int, line: bytes) -> None:
         if self._size and self._size + len(line) > self._max_bytes:
             self._rotate()
+        if self._size + len(line) > self._reserved - _RESERVE_BYTES // 2 and _allocate(self._fd, self._size):
+            self._reserved = self._size + _RESERVE_BYTES
         taken = os.write(self._fd, line)
         if taken < len(line):
             try:
@@ -145,6 +152,7 @@ class Journal:
         found = os.fstat(self._fd)
         self._identity = (found.st_dev, found.st_ino)
         self._size = found.st_size
+        self._reserved = 0
         self._is_fresh = found.st_size == 0
 
     def _close(self) -> None:
@@ -155,6 +163,7 @@ class Journal:
     def _rotate(self) -> None:
         if self._sync_due:
             os.fdatasync(self._fd)
+        os.truncate(self._fd, self._size)  # what was reserved behind it goes to the next one
         self._path.rename(self._path.with_name(f"{self._path.name}.{self._written or 0:012d}"))
         self._close()
         self._create()
@@ -167,6 +176,13 @@ class Journal:
         self._written = last
         self.seq += last
         self._waiting = deque((seq + last, lines.renumber(line, seq + last)) for seq, line in self._waiting)
+
+
+def _allocate(fd: int, end: int) -> bool:
+    """Allocate the reserve behind the end of a file, whose size stays; False where there is no room, or a disk cannot."""
+    fallocate = ctypes.CDLL(None).fallocate
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return bool(fallocate(fd, _KEEP_SIZE, end, _RESERVE_BYTES) == 0)
 
 
 def _sync_directory(path: Path) -> None:

@@ -12,6 +12,7 @@ import fcntl
 import math
 import os
 import termios
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,8 +50,8 @@ class Log:
     """One gateway's FIFO and log file; `fifo` may be what `outlet` gave.
 
     The log and its `keep` older parts have at most `max_bytes` each. `written` and `dropped` count bytes since this object was
-    made; `trouble` says why bytes are being dropped, "" if none are. Raises OSError only if no pipe can be had at all
-    (no descriptor left); a FIFO that cannot be made in the file system is replaced by a pipe without a name.
+    made; `trouble` says why output waits, or is dropped where it cannot wait, "" if it does not. Raises OSError only if no pipe
+    can be had at all (no descriptor left); a FIFO that cannot be made in the file system is replaced by a pipe without a name.
     """
 
     def __init__(
@@ -95,6 +96,14 @@ class Log:
             if moved == 0:
                 return
             left -= moved
+
+    def end_line(self) -> None:
+        """Move all, and end the line that is left begun: who printed it is no more. Where a disk refuses, it stays as it is."""
+        self.drain()
+        with suppress(OSError):
+            # Behind bytes that still wait it would not be the line's end.
+            if not _waiting(self._pipe) and (end := self._end()) and os.pread(self._out, 1, end - 1) != b"\n":
+                os.pwrite(self._out, b"\n", end)
 
     async def run(self) -> None:
         """Move output for ever, 1 MiB a turn; between turns of little output rest up to 50 ms, so that chatter is cheap."""
