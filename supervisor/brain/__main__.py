@@ -25,7 +25,7 @@ from supervisor.control.server import serve
 from supervisor.daemon import Daemon
 from supervisor.errors import ClawsupError
 from supervisor.host import locks
-from supervisor.host.descriptors import Reserve
+from supervisor.host.descriptors import SHORTAGES, Reserve
 from supervisor.host.line import Hello, Line
 from supervisor.host.records import Records, prepare_directory
 from supervisor.policy import record
@@ -36,8 +36,8 @@ from supervisor.policy.status import headline
 
 # A brain beats three times within its keeper's patience.
 BEATS = 3
-# What a disk that is full or read-only, or a machine without descriptors, says to a new socket; it is asked again.
-REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE})
+# What a disk that is full or read-only, or a machine that is short of something, says to a new socket; it is asked again.
+REFUSALS = SHORTAGES | {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 SERVE_AGAIN_S = 5.0
 # The status line is said anew no more often than this.
 HEADLINE_PAUSE_S = 0.1
@@ -74,6 +74,7 @@ class Brain:
         self._overview = Overview(place, hello, self._daemon, self._hands, self._chronicle, self._readings, reserve)
         hands = self._hands
         hands.calling.attach(lambda: self._daemon.fleet.children, self._chronicle.note)
+        hands.guard.turns.attach(lambda: self._daemon.fleet.children)
         self._gatekeeper = Gatekeeper(
             hands.lives,
             self._chronicle,
@@ -100,7 +101,7 @@ class Brain:
             await tasks.start(self._serve)
             self._line.notify("READY=1")
             tasks.start_soon(self._tell_headline)
-            tasks.start_soon(self._hands.guard.watch, lambda: self._daemon.fleet.children, self._chronicle.note)
+            tasks.start_soon(self._hands.guard.watch, self._chronicle.note)
             await self._daemon.run()
             await self._hands.finish()
             tasks.cancel_scope.cancel()

@@ -1,9 +1,10 @@
 """What is to be known of a life right after its end: its status, what stood in its way, and what its config was."""
 
 import os
+import signal
 from collections.abc import Callable
 
-from supervisor.brain import preflight
+from supervisor.brain import preflight, rivals
 from supervisor.brain.commands import Extra
 from supervisor.brain.guard import Guard
 from supervisor.brain.launchers import Launchers, Place
@@ -41,30 +42,40 @@ class Endings:
         """The end of a life by its wait status; `living` is None, or adopted, where its beginning was not seen."""
         code = None if status is None else os.waitstatus_to_exitcode(status)
         seen = living if living is not None and living.launcher is not None else None
-        path = self._launchers.find(definition)
-        identity = self._launchers.identity(definition, path, self._extra(definition)) if path else None
+        # Who had started had lock and ports, unless it says itself that it cannot go on with what it found.
+        is_in_doubt = living is None or not living.started or code == exits.CONFIG
         guarded = Guarded()
         said = self._last_words(name, living) if code in (exits.OK, exits.CONFIG) else []
         if code == exits.CONFIG:
             guarded = self._guard.refused(definition, said, seen.config_key if seen else None)
+        heard = exits.heard(said) if code == exits.OK else ""
+        is_term = heard == "term" or code in (-signal.SIGTERM, exits.SIGTERM_BY_SHELL)
+        is_ours = living is not None and living.is_told_to_end
         return Exited(
             name,
             life,
             code=code if code is None or code >= 0 else None,
             signal=-code if code is not None and code < 0 else None,
-            obstacle=preflight.after_exit(definition, ours=self._lives.is_leftover),
-            upgraded=seen is not None and identity != seen.launcher,
+            obstacle=preflight.after_exit(definition, ours=self._lives.is_leftover) if is_in_doubt else None,
+            # A gateway whose files were replaced leaves with this code and no other; to look takes a tenth of a new start.
+            upgraded=code == exits.FAILURE and seen is not None and self._identity(definition) != seen.launcher,
             config_key=self._guard.key(definition),
             guarded=guarded,
-            heard_term=code == exits.OK and exits.heard_term(said),
+            heard=heard,
+            rival=rivals.unit_of(definition) if is_term and not is_ours else "",
         )
+
+    def _identity(self, definition: Definition) -> object:
+        launcher = self._launchers.find(definition)
+        return self._launchers.identity(definition, launcher, self._extra(definition)) if launcher else None
 
     def _last_words(self, name: str, living: Living | None) -> list[str]:
         """The last lines that this life has printed; where its beginning was not seen, the last of all."""
         lines = tail(self._logs / f"{name}.log", LAST_WORDS)
         if living is None or living.said_before is None:
             return lines
-        left = self._written(name) - living.said_before
+        # The last line may have no end.
+        left = self._written(name) - living.said_before + 1
         mine: list[str] = []
         for line in reversed(lines):
             left -= len(line.encode()) + 1

@@ -1,6 +1,5 @@
 """Does what a caller asks for a gateway's config, in its environment, or about its incident; each time a copy is kept first."""
 
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,10 @@ from supervisor.brain.commands import Commands
 from supervisor.brain.gatekeeper import Gatekeeper
 from supervisor.brain.guard import Guard
 from supervisor.brain.launchers import Place, owner_of
-from supervisor.control.models import Caller, ErrandAsk
+from supervisor.control.models import ErrandAsk
 from supervisor.errors import ClawsupError, UsageError
 from supervisor.host import config_files, processes, workspaces
+from supervisor.host.callers import Caller
 from supervisor.host.snapshots import Snapshot
 from supervisor.openclaw import diagnostics, validation
 from supervisor.openclaw.content import Content, parsed_of
@@ -78,21 +78,23 @@ class Errands:
 
     async def _put(self, definition: Definition, data: bytes) -> dict[str, Any]:
         """A whole new config: judged beside the old one, so that what it includes is found, and only then put in its place."""
-        path = Path(definition.config_path)
-        draft = f".{path.name}.proposed-{secrets.token_hex(4)}"
-        proposed = Content(((str(path.parent / draft), data),))
-        if refused := config_files.replace(proposed, owner=owner_of(definition)):
+        draft = config_files.proposal(definition.config_path)
+        if refused := config_files.replace(Content(((draft, data),)), owner=owner_of(definition)):
             raise ClawsupError(refused, mend="nothing was changed")
         try:
-            verdict = await self._judged(definition, str(path.parent / draft))
+            verdict = await self._judged(definition, draft)
         finally:
-            workspaces.remove(path.parent, draft)
-        if verdict.valid is not True:
+            workspaces.remove(Path(draft).parent, Path(draft).name)
+        if verdict.valid is None:
+            raise ClawsupError(f"it cannot be told now: {verdict.why}", mend="try again; nothing was changed")
+        if not verdict.valid:
             raise ClawsupError(f"OpenClaw would not start on it: {verdict.why}", mend="nothing was changed")
         return self._replace(definition, Content(((definition.config_path, data),)))
 
     async def _judged(self, definition: Definition, path: str) -> validation.Verdict:
-        result = await self._ran(definition.model_copy(update={"config_path": path}), validation.VALIDATE, VALIDATE_S)
+        draft = definition.model_copy(update={"config_path": path})
+        async with self._guard.turns.taken():
+            result = await self._ran(draft, validation.VALIDATE, VALIDATE_S)
         verdict = validation.verdict(result.code, result.output)
         parsed = parsed_of(config_files.read(path, owner=owner_of(definition)))
         if verdict.valid is not True or parsed is None:

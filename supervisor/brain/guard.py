@@ -1,18 +1,20 @@
 """The config guard: what each gateway's config is, has been and may become; tells, keeps copies, and decides nothing.
 
 A content is known by its key (openclaw/content.py). It is kept when a gateway started on it, when one refused it and before
-anything replaces it. `config validate` is asked only about a file that has not changed for a second, one gateway at a time, and,
-but for an operator who waits, never while a gateway starts.
+anything replaces it. `config validate` is asked only about a file that has not changed for a second, and in its turn (turns.py):
+one gateway at a time, and not while a gateway starts.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import anyio
 
 from supervisor.brain.commands import Commands
 from supervisor.brain.copies import Copies
 from supervisor.brain.launchers import Launchers, Place, owner_of
+from supervisor.brain.turns import Turns
 from supervisor.host import config_files, processes
 from supervisor.host.snapshots import Snapshots
 from supervisor.openclaw import validation
@@ -21,7 +23,7 @@ from supervisor.openclaw.validation import Verdict
 from supervisor.policy.definition import Definition
 from supervisor.policy.facts import Cause, Guarded, Obstacle
 from supervisor.policy.record import Line
-from supervisor.policy.state import Blocked, Child, Repairing, Starting, life_of
+from supervisor.policy.state import Blocked, Child, life_of
 
 LOOK_S = 0.5
 SETTLED_S = 1.0
@@ -32,16 +34,23 @@ VALIDATE_S = 30.0
 ASKED_AGAIN = 3
 ASK_AGAIN_S = 60.0
 
-Children = Callable[[], Mapping[str, Child]]
-
 
 class Guard:
     """The configs of all gateways of one brain; a copy that a disk refuses is tried again while this looks."""
 
-    def __init__(self, place: Place, launchers: Launchers, commands: Commands, *, again_s: float = ASK_AGAIN_S) -> None:
+    def __init__(
+        self,
+        place: Place,
+        launchers: Launchers,
+        commands: Commands,
+        *,
+        validate_s: float = VALIDATE_S,
+        again_s: float = ASK_AGAIN_S,
+    ) -> None:
         self._copies = Copies(place.state_dir / "snapshots")
         self._launchers = launchers
         self._commands = commands
+        self._validate_s = validate_s
         self._again_s = again_s
         self._looked: dict[str, config_files.Looked] = {}
         self._seen: dict[str, tuple[str, float]] = {}
@@ -49,7 +58,7 @@ class Guard:
         self._told: set[tuple[str, str]] = set()
         # By gateway: the content that nothing could be told of, how often that was so, and when to ask again.
         self._untold: dict[str, tuple[str, int, float]] = {}
-        self._asking = anyio.Lock()
+        self.turns = Turns()
 
     @property
     def trouble(self) -> str:
@@ -65,6 +74,7 @@ class Guard:
         looked = self._looked.get(definition.name)
         owner = owner_of(definition)
         if looked is None or (looked.path, looked.owner) != (definition.config_path, owner):
+            config_files.forget_proposals(definition.config_path, owner=owner)
             looked = self._looked[definition.name] = config_files.Looked(definition.config_path, owner)
         return looked.look()
 
@@ -147,7 +157,7 @@ class Guard:
         if isinstance(child.state, Blocked) and child.state.obstacle.what == "config" and child.state.until is None:
             return "bad" if key == child.state.obstacle.key else "pending"
         known = self.store(child.name).find(key)
-        if life is None and known is not None and known.ran:
+        if life is None and known is not None and (known.ran or known.good) and not known.refused:
             return "good"
         return "bad" if self._verdict_of(child.definition, key).valid is False or not key else "pending"
 
@@ -155,14 +165,13 @@ class Guard:
         """Whether the file is not being written just now: it can be read as a whole, or has not changed for a second."""
         return self.settled(definition) or parsed_of(self.present(definition)) is not None
 
-    async def watch(self, children: Children, note: Callable[[Sequence[Line]], None]) -> None:
+    async def watch(self, note: Callable[[Sequence[Line]], None]) -> None:
         """Look at every config twice a second, until cancelled; a content that a living gateway has not accepted is told once."""
         while True:
             await anyio.sleep(LOOK_S)
             self._copies.tend(anyio.current_time())
-            for child in list(children().values()):
-                is_busy = any(isinstance(each.state, Starting | Repairing) for each in children().values())
-                if not is_busy and (line := await self._news_of(child)) is not None:
+            for child in list(self.turns.children().values()):
+                if not self.turns.is_starting and (line := await self._news_of(child)) is not None:
                     note([line])
 
     async def _news_of(self, child: Child) -> Line | None:
@@ -177,7 +186,9 @@ class Guard:
             or not self._is_due(child.name, key)
         ):
             return None
-        verdict = await self._validated(definition, key)
+        verdict = await self.turns.idly(partial(self._validated, definition, key))
+        if verdict is None:
+            return None
         self._keep(definition, self.present(definition))
         if verdict.valid is None and self._shall_ask_again(child.name, key):
             return None
@@ -201,22 +212,28 @@ class Guard:
 
     async def verdict(self, definition: Definition) -> Verdict:
         """Whether the bytes in place would start a gateway: waits until they have settled, and asks if it must."""
-        await self.settles(definition)
+        if not await self.settles(definition):
+            return Verdict(None, "the file keeps changing")
         key = self.key(definition)
         known = self.store(definition.name).find(key)
         if known is not None and known.ran and known.version == self._launchers.version(definition):
             return Verdict(valid=True)
         return await self._validated(definition, key)
 
-    async def settles(self, definition: Definition) -> None:
-        """Wait until the file has not changed for a second, or for ten seconds."""
+    async def settles(self, definition: Definition) -> bool:
+        """Wait until the file has not changed for a second; False where it has not come to rest in ten."""
         for _ in range(SETTLES_LOOKS):
             if self.settled(definition):
-                return
+                return True
             await anyio.sleep(SETTLES_LOOK_S)
+        return False
 
     async def _validated(self, definition: Definition, key: str) -> Verdict:
-        async with self._asking:
+        known = self._verdict_of(definition, key)
+        if known.valid is not None:
+            return known
+        async with self.turns.taken():
+            # Somebody else may have asked meanwhile.
             known = self._verdict_of(definition, key)
             if known.valid is not None:
                 return known
@@ -228,7 +245,7 @@ class Guard:
     async def _ask(self, definition: Definition) -> Verdict:
         if not self.key(definition):
             return Verdict(valid=False, why=f"there is no {definition.config_path}")
-        result = await self._commands.run(definition, validation.VALIDATE, VALIDATE_S)
+        result = await self._commands.run(definition, validation.VALIDATE, self._validate_s)
         if isinstance(result, processes.NotSpawned):
             return Verdict(None, result.reason)
         verdict = validation.verdict(result.code, result.output)

@@ -46,10 +46,10 @@ class Rungs:
             return self._said(step, definition, *await self._calling.climb(step, definition))
         if found.files:
             self._guard.store(step.name).keep(found, version="")
-        if step.rung != "doctor":
-            return await self._put(step, definition)
         try:
-            return await self._doctor(step, definition, found)
+            if step.rung == "doctor":
+                return await self._doctor(step, definition, found)
+            return await self._put(step, definition)
         except anyio.get_cancelled_exc_class():
             config_files.replace(found, owner=owner_of(definition))
             raise

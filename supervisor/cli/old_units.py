@@ -4,14 +4,13 @@ A unit is the same gateway as a definition when it has the same state directory 
 it runs, and also when it is only enabled: then it would start beside ours at the next boot or login.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from supervisor.brain import rivals
 from supervisor.cli.unit_target import Target, typed
 from supervisor.errors import ClawsupError
 from supervisor.host import systemd
-from supervisor.openclaw import service
 from supervisor.policy.definition import Definition
 
 # OpenClaw's own TimeoutStopSec is 330 s.
@@ -76,21 +75,11 @@ def take_over(found: Iterable[OldUnit]) -> None:
 
 
 def _of(manager: systemd.Manager, user: systemd.User, definitions: Sequence[Definition]) -> list[OldUnit]:
-    files = manager.unit_files(service.PATTERN)
-    up = bool(files) and manager.reachable()
+    same = [*rivals.units(manager, user.home, definitions)]
+    up = bool(same) and manager.reachable()
     found: list[OldUnit] = []
-    for file in files:
-        settings = service.settings(file.text)
-        named = systemd.find_user(settings.user) if settings.user is not None else None
-        default = "/root" if manager.user is None else user.home
-        started = service.describe(file.name, settings, named.home if named else default)
-        gateway = next((each.name for each in definitions if _same(each, started)), None)
+    for file, definition in same:
         active = up and manager.property("ActiveState", file.name) not in _DOWN
-        if gateway is not None and (active or file.enabled):
-            found.append(OldUnit(manager, file.name, gateway, active, file.enabled, up))
+        if active or file.enabled:
+            found.append(OldUnit(manager, file.name, definition.name, active, file.enabled, up))
     return found
-
-
-def _same(definition: Definition, started: service.Service) -> bool:
-    pairs = ((definition.state_dir, started.state_dir), (definition.config_path, started.config_path))
-    return any(os.path.realpath(ours) == os.path.realpath(theirs) for ours, theirs in pairs)

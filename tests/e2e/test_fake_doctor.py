@@ -43,6 +43,23 @@ def test_doctor_that_would_lose_settings_has_not_mended(world: World, supervise:
     assert main.config.read_bytes() == DAMAGES["unknown-key"]
 
 
+def test_doctors_diff_is_kept_and_told_without_secrets(world: World, supervise: Supervise) -> None:
+    main = define(world, "doctor")
+    mended = json.loads(main.config.read_bytes())
+    mended["gateway"]["auth"] = {"mode": "token", "token": "s3cr3t-of-main"}
+    Path(f"{main.config}.last-good").write_text(json.dumps(mended | {"skills": {"entries": {}}}))
+    main.config.write_text(json.dumps(mended | {"bogus": 1}))
+    running = supervise()
+    repaired(running, mended=True)
+
+    (diff,) = running.state_dir.glob("incidents/*/doctor.diff")
+    assert "bogus" in diff.read_text()
+    assert "skills" in diff.read_text()
+    shown = running.cli("incidents", "show", diff.parent.name).stdout
+    assert "doctor.diff:" in shown
+    assert "s3cr3t" not in shown + diff.read_text()
+
+
 def test_doctors_success_that_cannot_start_is_none(world: World, supervise: Supervise) -> None:
     main = define(world)
     Path(f"{main.config}.last-good").write_bytes(DAMAGES["no-mode"])
@@ -55,9 +72,42 @@ def test_doctors_success_that_cannot_start_is_none(world: World, supervise: Supe
     assert main.config.read_bytes() == DAMAGES["unknown-key"]
 
 
+WITNESS = """#!/bin/sh
+case "$*" in *"gateway run"*) ;; *) printf '%s|' "$*" "$(readlink /proc/$$/fd/0)" "$OPENCLAW_STATE_DIR" "$OPENCLAW_CONFIG_PATH" \
+  "$OPENCLAW_SUPERVISOR_MODE" "$COLOUR" "${CLAWSUP_RUN-no token}" >>"$HOME/ran"; echo >>"$HOME/ran" ;; esac
+exec "$REAL_PYTHON" -I "$REAL_FAKE" "$@"
+"""
+
+
+def test_a_rung_runs_two_commands_alone_in_the_gateways_environment_without_stdin(
+    world: World, supervise: Supervise
+) -> None:
+    path = world.root / "openclaw"
+    path.write_text(WITNESS)
+    path.chmod(0o755)
+    env = {"REAL_PYTHON": sys.executable, "REAL_FAKE": str(FAKE), "COLOUR": "blue"}
+    main = define(world, command=[str(path)], env=env)
+    Path(f"{main.config}.last-good").write_bytes(main.config.read_bytes())
+    main.config.write_bytes(DAMAGES["unknown-key"])
+    running = supervise()
+    running.wait_state("main", "ready", restarts=1)
+    repaired(running, mended=True)
+
+    ran = [line.split("|") for line in (world.home / "ran").read_text().splitlines()]
+    version, *rest = [words for words, *_ in ran]
+    assert version == "--version"
+    assert rest == [
+        "--profile main doctor --fix --yes --non-interactive",
+        "--profile main config validate --json",
+    ]
+    given = ["/dev/null", str(main.state_dir), str(main.config), "external", "blue", "no token", ""]
+    assert [facts for _, *facts in ran[1:]] == [given, given]
+
+
 LAUNCHER = """#!/bin/sh
 case "$*" in
 *doctor*) setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $! >"$HOME/grown" ;;
+*"config validate"*) while test -e "$HOME/hold"; do sleep 0.05; done ;;
 *"gateway run"*) test -e "$HOME/newer" && echo "state database $HOME/x uses newer schema version 19" && exit 78 ;;
 esac
 exec "$REAL_PYTHON" -I "$REAL_FAKE" "$@"
@@ -70,6 +120,20 @@ def launcher(world: World) -> dict[str, Any]:
     path.write_text(LAUNCHER)
     path.chmod(0o755)
     return {"command": [str(path)], "env": {"REAL_PYTHON": sys.executable, "REAL_FAKE": str(FAKE)}}
+
+
+def test_a_stop_in_the_middle_of_a_rollback_leaves_the_users_edit_in_place(world: World, supervise: Supervise) -> None:
+    """Nobody would put it back any more: the ladder ends with the wish for the gateway."""
+    main = define(world, "rollback", **launcher(world))
+    running = supervise()
+    good = stable(running)
+    (world.home / "hold").touch()
+    main.config.write_bytes(DAMAGES["unknown-key"])
+    fall(running)
+    running.wait_for(lambda: main.config.read_bytes() == good, "the good config in place")
+    assert running.gateway("main")["state"] == "repairing"
+    assert running.cli("stop", "main").returncode == 0
+    running.wait_for(lambda: main.config.read_bytes() == DAMAGES["unknown-key"], "the edit in place")
 
 
 @pytest.mark.parametrize("ends", ["by itself", "by a stop"])

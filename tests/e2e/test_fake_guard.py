@@ -2,11 +2,13 @@
 
 import json
 import os
+import sys
 import time
+from datetime import datetime
 
 from tests.e2e.conftest import Supervise
 from tests.e2e.mending import DAMAGES, define, fall, repaired, rungs, stable
-from tests.e2e.world import World, kill
+from tests.e2e.world import FAKE, World, kill
 
 
 def test_an_edit_that_openclaw_restarts_for_and_then_refuses_is_rolled_back(world: World, supervise: Supervise) -> None:
@@ -95,6 +97,38 @@ def test_a_restart_onto_an_unchanged_config_asks_nobody(world: World, supervise:
     begun = time.monotonic()
     assert running.cli("restart", "main").returncode == 0
     assert time.monotonic() - begun < 20
+
+
+WITNESS = """#!/bin/sh
+case "$*" in *"config validate"*) date +%s.%N >>"$HOME/validated" ;; esac
+exec "$REAL_PYTHON" -I "$REAL_FAKE" "$@"
+"""
+
+
+def test_a_repair_asks_about_a_config_only_when_the_start_of_another_is_over(
+    world: World, supervise: Supervise
+) -> None:
+    launcher = world.root / "openclaw"
+    launcher.write_text(WITNESS)
+    launcher.chmod(0o755)
+    env = {"REAL_PYTHON": sys.executable, "REAL_FAKE": str(FAKE)}
+    main = define(world, "rollback", command=[str(launcher)], env=env)
+    world.define("other", env={"FAKE_STARTED_S": "5"})
+    running = supervise()
+    good = stable(running)
+    main.config.write_bytes(DAMAGES["truncated"])
+    running.wait_for(lambda: running.gateway("main").get("config") == "bad", "the edit is seen to be bad")
+    kill(running.gateway("other")["pid"])
+    running.wait_state("other", "starting", restarts=1)
+    fall(running)
+
+    running.wait_state("main", "ready", restarts=2)
+    assert main.config.read_bytes() == good
+    assert rungs(running) == [("rollback", "start")]
+    running.wait_state("other", "ready", restarts=1)
+    started = [event["at"] for event in running.events("other") if event["event"] == "started"]
+    asked = (world.home / "validated").read_text().splitlines()
+    assert float(asked[-1]) > datetime.fromisoformat(started[1]).timestamp()
 
 
 def test_a_reload_onto_a_bad_config_is_refused(world: World, supervise: Supervise) -> None:

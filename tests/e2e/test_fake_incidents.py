@@ -1,5 +1,6 @@
 """What an incident keeps and tells, of a repair, of a parked gateway, of a port that somebody holds (issue 7), with the fake."""
 
+import hashlib
 import json
 import os
 import signal
@@ -33,6 +34,37 @@ def test_an_incident_keeps_the_rejected_bytes_and_is_told_without_secrets(world:
     for path in config.iterdir():
         if path.name != "config.rejected":
             assert "s3cr3t" not in path.read_text(), path
+
+
+def test_an_incident_tells_all_that_was_known_at_the_moment(world: World, supervise: Supervise) -> None:
+    """A crash of a gateway that had said much, and then a hang."""
+    main = define(world, env={"FAKE_CHATTER": "1000"})
+    running = supervise()
+    good = stable(running)
+    running.wait_for(lambda: running.log("main").count("\n") > 300, "it has said enough")
+    pid = running.gateway("main")["pid"]
+    main.config.write_bytes(good.replace(b"{", b'{"logging": {"level": "debug"}, ', 1))
+    kill(pid)
+    kill(running.wait_state("main", "ready", restarts=1)["pid"], signal.SIGSTOP)
+    running.wait_state("main", "ready", restarts=2)
+
+    incidents = sorted(path.parent for path in running.state_dir.glob("incidents/*/incident.json"))
+    crash, hang = (json.loads((each / "incident.json").read_text()) for each in incidents)
+    assert [(each["cause"], each["told_by"]) for each in (crash, hang)] == [
+        ("crash", "its exit status"),
+        ("hung", "probes without an answer"),
+    ]
+    assert (crash["exit"]["code"], crash["exit"]["signal"]) == (None, signal.SIGKILL)
+    assert crash["exit"]["ran_s"] > 0.4
+    assert crash["memory_peak_bytes"] > 1e6
+    assert len((incidents[0] / "log.txt").read_text().splitlines()) == 200
+    assert "ready" in (incidents[0] / "probes.txt").read_text()
+    assert crash["config"]["key"] != crash["config"]["good"] == hashlib.sha256(good).hexdigest()
+    assert "debug" in (incidents[0] / "config.diff").read_text()
+    assert crash["ports"] == [main.port, main.port + 2]
+    assert crash["openclaw"] == "2026.9.6"
+    assert "no answer" in (incidents[1] / "probes.txt").read_text()
+    assert "State:" in (incidents[1] / "process.txt").read_text()
 
 
 def test_why_tells_the_newest_incident_in_ten_lines(world: World, supervise: Supervise) -> None:

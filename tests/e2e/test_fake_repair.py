@@ -85,6 +85,24 @@ def test_a_hot_config_that_cannot_boot_gives_way_to_the_one_that_did(world: Worl
     assert [rung for rung, _ in rungs(running)] == ["rollback", "rollback_booted"]
 
 
+def test_a_hot_config_that_is_refused_at_its_first_boot_gives_way_to_the_booted_one(
+    world: World, supervise: Supervise
+) -> None:
+    """That a gateway was reloaded into it, and stable, is no proof that one starts on it."""
+    main = define(world, "rollback")
+    running = supervise()
+    booted = stable(running)
+    config = json.loads(booted)
+    main.config.write_text(json.dumps(config | {"logging": {"level": "info"}}))
+    running.wait_for(lambda: len(running.named("config_promoted")) == 2, "the edit is good")
+    (main.fake_dir / "refuse").write_text("logging")
+    fall(running)
+
+    running.wait_state("main", "ready", restarts=2)
+    assert main.config.read_bytes() == booted
+    assert rungs(running) == [("rollback_booted", "start")]
+
+
 def test_the_ladder_can_be_climbed_by_hand(world: World, supervise: Supervise) -> None:
     main = define(world)
     main.config.write_bytes(DAMAGES["unknown-key"])

@@ -172,10 +172,14 @@ def test_restart_gives_a_new_life_without_penalty(world: World, supervise: Super
 def test_three_sigterms_of_somebody_else_are_a_contest(world: World, supervise: Supervise) -> None:
     """DESIGN.md §3: OpenClaw exits 0 for them, as for a restart of its own; fighting back would be a restart storm."""
     main = world.define("main", sections={"restart": {"delay": 0.1, "burst": 0}})
+    unit = world.home / ".config/systemd/user/openclaw-gateway-main.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nExecStart=/usr/bin/openclaw gateway\nEnvironment=OPENCLAW_PROFILE=main\n")
     supervisor = supervise()
     for restarts in range(3):
         kill(supervisor.wait_state("main", "ready", restarts=restarts)["pid"], signal.SIGTERM)
     seen = supervisor.wait_state("main", "blocked")
+    assert seen["reason"].endswith(f"; {unit.name} is this gateway too")
     assert (seen["last_exit"]["code"], seen["last_exit"]["cause"]) == (0, "contested")
     assert "did not come from this supervisor" in seen["reason"]
     assert len(main.lives()) == 3

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -53,12 +54,31 @@ def supervisor(installation: Path, ports: Ports) -> Iterator[Supervisor]:
     world = World(root, ports)
     gateway = world.define("main", sections=SECTIONS, command=[str(installation / "bin" / "openclaw")], role="main")
     real_openclaw.write_config(gateway.config, gateway.port)
+    inside = world.define(
+        "inside",
+        sections=SECTIONS | {"restart": {"delay": 600}},
+        command=[str(installation / "bin" / "openclaw")],
+        enabled=False,
+        env={"OPENCLAW_NO_RESPAWN": "1"},
+    )
+    real_openclaw.write_config(inside.config, inside.port)
+    config = json.loads(inside.config.read_bytes())
+    config["gateway"]["tls"] = {"enabled": True}
+    inside.config.write_text(json.dumps(config), encoding="utf-8")
     running = Supervisor(world).start()
     yield running
     running.stop()
     strays = world.strays()
     shutil.rmtree(root)
     assert not strays, f"processes left behind, now killed: {strays}"
+
+
+def replace_build(installation: Path, build_id: str) -> None:
+    """Put another build in the place of the present one, as far as a running gateway looks: by rename, as the files are the cache's too."""
+    build = installation / "node_modules" / "openclaw" / "dist" / "build-info.json"
+    newer = build.with_suffix(".newer")
+    newer.write_text(json.dumps(json.loads(build.read_text("utf-8")) | {"buildId": build_id}), "utf-8")
+    newer.rename(build)
 
 
 def database(gateway: Gateway) -> "closing[sqlite3.Connection]":
@@ -79,10 +99,7 @@ def test_a_restart_that_it_asks_for_is_accepted_and_costs_nothing(supervisor: Su
 def test_an_installation_that_is_replaced_under_it_is_a_handoff(supervisor: Supervisor, installation: Path) -> None:
     """It looks for another build once in a while, and leaves as for a restart: with exit 0 and a row that is accepted."""
     before = supervisor.wait_state("main", "ready", deadline_s=READY_S)
-    build = installation / "node_modules" / "openclaw" / "dist" / "build-info.json"
-    newer = build.with_suffix(".newer")
-    newer.write_text(json.dumps(json.loads(build.read_text("utf-8")) | {"buildId": "a-newer-build"}), "utf-8")
-    newer.rename(build)
+    replace_build(installation, "a-newer-build")
     supervisor.wait_for(lambda: len(supervisor.named("handoff_answered")) == 2, "consume has answered", 2 * READY_S)
     entry = supervisor.wait_state("main", "ready", deadline_s=READY_S, restarts=before["restarts"] + 1)
     assert "Installation replaced" in supervisor.log("main")
@@ -97,6 +114,7 @@ def test_three_sigterms_of_somebody_else_are_a_contest(supervisor: Supervisor) -
         kill(entry["pid"], signal.SIGTERM)
     blocked = supervisor.wait_state("main", "blocked", deadline_s=READY_S)
     assert (blocked["last_exit"]["code"], blocked["last_exit"]["cause"]) == (0, "contested")
+    assert blocked["mend"].endswith("(clawsup doctor names it), then: clawsup start main")
     assert [event["life"] for event in supervisor.named("handoff_answered") if event["accepted"]] == [1, 2]
     assert [event["cause"] for event in supervisor.named("exited")][2:] == ["handoff", "crash", "contested"]
 
@@ -176,3 +194,29 @@ def test_consume_accepts_the_right_pid_once_and_in_time(supervisor: Supervisor, 
             "UPDATE gateway_restart_handoff SET created_at = created_at - 60000, expires_at = expires_at - 60000"
         )
     assert alone.consumes(pid) == (None, "expired")
+
+
+def test_a_gateway_that_serves_tls_is_asked_over_tls(supervisor: Supervisor) -> None:
+    assert supervisor.cli("start", "inside", timeout_s=READY_S).returncode == 0
+    supervisor.wait_state("inside", "ready", deadline_s=READY_S)
+    port = supervisor.world.gateways["inside"].port
+    assert ssl.get_server_certificate(("127.0.0.1", port)).startswith("-----BEGIN CERTIFICATE")
+
+
+def test_an_upgrade_under_one_that_restarts_within_its_process_is_an_exit_1_without_penalty(
+    supervisor: Supervisor, installation: Path
+) -> None:
+    """With OPENCLAW_NO_RESPAWN it cannot go on with its files gone, and writes no row: 1, as for a crash, but for the launcher."""
+    before = supervisor.wait_state("inside", "ready", deadline_s=READY_S)
+    launcher = (installation / "bin" / "openclaw").resolve()
+    newer = launcher.with_suffix(".newer")
+    shutil.copy2(launcher, newer)
+    newer.rename(launcher)
+    replace_build(installation, "a-still-newer-build")
+
+    entry = supervisor.wait_state("inside", "ready", deadline_s=2 * READY_S, restarts=1)
+    assert "Cannot continue in this process" in supervisor.log("inside")
+    assert (entry["last_exit"]["code"], entry["last_exit"]["cause"]) == (1, "upgraded")
+    assert entry["pid"] != before["pid"]
+    assert [event["event"] for event in supervisor.events("inside") if event["event"] in ("backoff", "failed")] == []
+    assert list((supervisor.state_dir / "incidents").glob("*-inside")) == []
