@@ -19,15 +19,16 @@ A brain that says nothing for too long is killed; one that is gone is replaced: 
 double. A brain whose keeper is gone finds the line closed, and exits.
 
 Where this file has changed when a brain is to be replaced, the keeper first becomes the new one, between two brains and by exec: pid,
-children, lock and all that is held stay what they are. What is to be known of them waits in a memfd.
+children, lock and all that is held stay what they are. What is to be known of them waits in a memfd. It is one file, so that an
+upgrade can leave an old one or a new one here, and never half of each.
 """
 
-import array
 import contextlib
 import ctypes
 import errno
 import fcntl
 import json
+import math
 import os
 import select
 import signal
@@ -35,6 +36,8 @@ import socket
 import sys
 import time
 
+Files = dict[str, tuple[int, int, int]]
+ITSELF = os.path.abspath(__file__)
 SILENCE_S = 10.0
 # A brain that has not been ready yet may be short of CPU and disk like everything else at a boot of the machine.
 BIRTH_SILENCE_S = 60.0
@@ -52,11 +55,13 @@ REMEMBERED = 4096
 # In the environment of a keeper that was one before: the number of the memfd.
 BEFORE = "CLAWSUP_KEEPER_BEFORE"
 PASSED_ON = ("lock", "held", "started", "epoch", "brains", "stopping", "ever_ready")
-TRIAL_S = 10.0
 NOT_FOR_CHILDREN = ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2, signal.SIGCHLD)
 PR_SET_CHILD_SUBREAPER = 36
-USAGE = 2
+# EX_USAGE, and not 2: so Python itself ends where it cannot read its file.
+USAGE = 64
+# Who wakes up so much later than he was to has been held up himself, as by a stop of the whole container.
+LATE_S = 1.0
 # A systemd that does not read holds nobody up.
 NOTIFY_WITHIN_S = 1.0
 
@@ -70,11 +75,11 @@ class Keeper:
     def __init__(self, argv: list[str], lock: int = -1) -> None:
         self.argv = argv
         self.lock = lock
-        self.source = _source()
+        self.own_file = _package_files().get(ITSELF)
         self.started = time.monotonic()
         self.epoch = time.time() - self.started
         self.brain = 0
-        self.heard = self.next_brain = self.next_feed = self.pause = 0.0
+        self.heard = self.next_brain = self.pause = 0.0
         self.ready_at: float | None = None
         self.line: socket.socket | None = None
         self.brains = self.stopping = 0
@@ -82,20 +87,22 @@ class Keeper:
         self.exit_code: int | None = None
         self.held: dict[str, int] = {}
         self.ended: dict[tuple[int, int], int] = {}
-        self.files: object = None
-        self.notify_address = _notify_address()
+        self.files: Files = {}
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        # A leading @ stands for the NUL of an abstract name.
+        self.systemd = "\0" + address[1:] if address.startswith("@") else address
+        self.next_feed = 0.0 if self.systemd else math.inf
         watchdog_s = int(os.environ.get("WATCHDOG_USEC") or 0) / 1e6
         self.silence_s = min(SILENCE_S, watchdog_s / 2) if watchdog_s else SILENCE_S
         self.poller = select.poll()
-        self.wake, self.wake_writer = socket.socketpair()
+        self.wake, self.wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self) -> int:
         """Keep a brain alive until one of them has finished; the exit code."""
-        for end in (self.wake, self.wake_writer):
-            end.setblocking(False)
-        signal.set_wakeup_fd(self.wake_writer.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self.wake_writer, warn_on_full_buffer=False)
         for number in HEARD:
-            signal.signal(number, _noted)
+            # A handler must exist for the wake-up descriptor to be written.
+            signal.signal(number, lambda *_: None)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
         self.poller.register(self.wake, select.POLLIN)
         while True:
@@ -107,18 +114,18 @@ class Keeper:
                 if self.outdated:
                     self.renew()
                 self.start_brain()
-            for ready, _ in self.poller.poll(self.wait_ms()):
-                if ready == self.wake.fileno():
+            due = self.due()
+            for ready, _ in self.poller.poll(max(0, int((due - time.monotonic()) * 1000) + 1)):
+                if ready == self.wake:
                     self.hear_signals()
                 elif self.line is not None and ready == self.line.fileno():
                     self.hear_brain()
+            if time.monotonic() > due + LATE_S:
+                self.heard = time.monotonic()
 
-    def wait_ms(self) -> int:
-        """Milliseconds until something is due: the next brain, the end of this one's patience, or systemd's next meal."""
-        due = self.heard + self.patience_s() if self.brain else self.next_brain
-        if self.notify_address is not None:
-            due = min(due, self.next_feed)
-        return max(0, int((due - time.monotonic()) * 1000) + 1)
+    def due(self) -> float:
+        """When to look again at the latest: the next brain, the end of this one's patience, or systemd's next meal."""
+        return min(self.heard + self.patience_s() if self.brain else self.next_brain, self.next_feed)
 
     def patience_s(self) -> float:
         """How long this brain may be silent."""
@@ -128,23 +135,17 @@ class Keeper:
         """Start a brain in a session of its own, so that the terminal's Ctrl-C reaches only us."""
         environment = {name: value for name, value in os.environ.items() if name not in NOT_FOR_CHILDREN}
         self.files, self.ready_at, self.replacing = _package_files(), None, False
+        # What nohup or a shell ignores would stay ignored in every gateway, over each exec.
+        defaults = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
         try:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                theirs.set_inheritable(True)
+                argv = [*self.argv, "--keeper-fd", str(theirs.fileno())]
+                self.brain = os.posix_spawn(argv[0], argv, environment, setsid=True, setsigdef=defaults, setsigmask=())
         except OSError as error:
-            self.plan_next_brain(f"cannot speak to a brain: {error.strerror}")
-            return
-        argv = [*self.argv, "--keeper-fd", str(theirs.fileno())]
-        try:
-            theirs.set_inheritable(True)
-            # What nohup or a shell ignores would stay ignored in every gateway, over each exec.
-            defaults = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-            self.brain = os.posix_spawn(argv[0], argv, environment, setsid=True, setsigdef=defaults, setsigmask=())
-        except OSError as error:
-            ours.close()
             self.plan_next_brain(f"cannot start a brain: {error.strerror}")
             return
-        finally:
-            theirs.close()
         ours.setblocking(False)
         self.poller.register(ours, select.POLLIN)
         self.line, self.heard, self.brains = ours, time.monotonic(), self.brains + 1
@@ -179,31 +180,33 @@ class Keeper:
     def renew(self) -> None:
         """Become the keeper that is installed now; returns only where that cannot be, or would not start."""
         self.outdated = False
-        if why := _unfit():
-            say(f"the keeper stays as it was started: {why}")
-            return
-        try:
-            memory = os.memfd_create("clawsup-keeper")
-        except OSError as error:
-            say(f"the keeper stays as it was started: {error.strerror}")
-            return
-        # From here on a signal waits for the next keeper's handlers; those before are in what is passed on.
-        signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
-        self.hear_signals()
+        why = _unfit(self.silence_s)
+        if not why:
+            # From here on a signal waits for the next keeper's handlers; those before are in what is passed on.
+            signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+            self.hear_signals()
+            try:
+                self.pass_on()
+            except OSError as error:
+                why = os.strerror(error.errno or 0)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        say(f"the keeper stays as it was started: {why}")
+
+    def pass_on(self) -> None:
+        """Hand all that is ours to the next keeper, by exec; OSError where there is no exec."""
         ended = [[*identity, status] for identity, status in self.ended.items()]
-        with open(memory, "w", closefd=False) as file:
-            json.dump({**{name: getattr(self, name) for name in PASSED_ON}, "ended": ended}, file)
+        memory = os.memfd_create("clawsup-keeper")
         passed = (memory, self.lock, *self.held.values())
-        for descriptor in passed:
-            os.set_inheritable(descriptor, True)
         try:
+            with open(memory, "w", closefd=False) as file:
+                json.dump({**{name: getattr(self, name) for name in PASSED_ON}, "ended": ended}, file)
+            for descriptor in passed:
+                os.set_inheritable(descriptor, True)
             os.execve(sys.executable, sys.orig_argv, {**os.environ, BEFORE: str(memory)})  # noqa: S606 - as we were started
-        except OSError as error:
-            say(f"the keeper stays as it was started: {error.strerror}")
-        for descriptor in passed:
-            os.set_inheritable(descriptor, False)
-        os.close(memory)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEARD)
+        finally:
+            for descriptor in passed:
+                os.set_inheritable(descriptor, False)
+            os.close(memory)
 
     def go_on(self, memory: int) -> None:
         """Be what the keeper was that became this one."""
@@ -220,7 +223,7 @@ class Keeper:
     def hear_signals(self) -> None:
         """Signals as the bytes that the interpreter wrote for them."""
         try:
-            numbers = self.wake.recv(4096)
+            numbers = os.read(self.wake, 4096)
         except BlockingIOError:
             return
         for number in numbers:
@@ -231,7 +234,7 @@ class Keeper:
                     self.give_up_if_hopeless()
             elif number == signal.SIGUSR2 or (number == signal.SIGHUP and _package_files() != self.files):
                 self.replacing, self.next_brain = True, 0.0
-                self.outdated = _source() != self.source
+                self.outdated = _package_files().get(ITSELF) != self.own_file
                 self.tell("REPLACE")
             elif number == signal.SIGHUP:
                 self.tell("RELOAD")
@@ -245,20 +248,27 @@ class Keeper:
         """Everything the brain has said so far."""
         while self.line is not None:
             try:
-                message, descriptors = _receive(self.line)
+                message, descriptors, *_ = socket.recv_fds(self.line, 65536, 4)
             except BlockingIOError:
                 return
             except OSError:
                 message, descriptors = b"", []
             if not message:
-                self.poller.unregister(self.line)
-                self.line.close()
-                self.line = None
+                self.hang_up()
                 return
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
             self.heard = time.monotonic()
             self.obey(message, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
+
+    def hang_up(self) -> None:
+        """The end of the line to a brain."""
+        if self.line is not None:
+            self.poller.unregister(self.line)
+            self.line.close()
+            self.line = None
 
     def obey(self, message: bytes, descriptors: list[int]) -> None:
         """One message of the brain; what it hands over is taken out of `descriptors`."""
@@ -285,9 +295,8 @@ class Keeper:
 
     def drop(self, name: str) -> None:
         """Let go of a held descriptor."""
-        descriptor = self.held.pop(name, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        if name in self.held:
+            os.close(self.held.pop(name))
 
     def reap(self) -> None:
         """Every child that is gone: the brain, or whatever was left to us, remembered if it could be a gateway."""
@@ -310,17 +319,14 @@ class Keeper:
     def brain_ended(self, code: int) -> None:
         """The end of everything if the brain had finished or had nothing to do; else there will be another."""
         self.hear_brain()
-        if self.line is not None:
-            self.poller.unregister(self.line)
-            self.line.close()
-            self.line = None
+        self.hang_up()
         self.brain = 0
         if (code == 0 and self.finished) or (code in FINAL_CODES and not self.ever_ready):
             self.exit_code = code
             return
         self.finished = False
-        how = "made room" if self.replacing else f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
-        self.plan_next_brain(f"the brain {how}")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
+        self.plan_next_brain(f"the brain {'made room' if self.replacing and code == 0 else how}")
         self.replacing = False
         self.give_up_if_hopeless()
 
@@ -331,30 +337,34 @@ class Keeper:
             say(f"the brain has been silent for {self.patience_s():g} s: replacing it")
             self.heard = now
             os.kill(self.brain, signal.SIGKILL)
-        if self.notify_address is not None and now >= self.next_feed:
+        if now >= self.next_feed:
             self.next_feed = now + self.silence_s / 2
             self.notify(b"WATCHDOG=1")
 
     def notify(self, message: bytes) -> None:
         """Pass a message on to systemd, if it is there."""
-        if self.notify_address is None:
-            return
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            line.settimeout(NOTIFY_WITHIN_S)
-            line.sendto(message, self.notify_address)
+        if self.systemd:
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+                line.settimeout(NOTIFY_WITHIN_S)
+                line.sendto(message, self.systemd)
 
 
 def main(arguments: list[str]) -> int:
     """`keeper.py STATE_DIR -- BRAIN…`; exits 75 when another keeper holds the state dir."""
-    state_dir, dashes, *argv = arguments
-    if dashes != "--" or not argv:
+    if arguments[1:2] != ["--"] or not (argv := arguments[2:]):
         say("usage: keeper.py STATE_DIR -- BRAIN...")
         return USAGE
     if (memory := os.environ.pop(BEFORE, "")).isdecimal():
         keeper = Keeper(argv)
         keeper.go_on(int(memory))
         return keeper.run()
-    lock = _lock(os.path.join(state_dir, "supervisor.lock"))
+    path = os.path.join(arguments[0], "supervisor.lock")
+    try:
+        lock = _lock(path)
+    except OSError as error:
+        say(f"{path}: {error.strerror}")
+        say("  mend: move it away, or give this supervisor its own --state-dir")
+        return 1
     if lock is None:
         return 75
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -371,36 +381,26 @@ def say(text: str) -> None:
             os.write(2, line)
 
 
-def _package_files() -> object:
+def _package_files() -> Files:
     """What changes when another version of the package is installed over this one."""
-    found = []
-    for directory, _, names in os.walk(os.path.dirname(os.path.abspath(__file__))):
-        for name in names:
-            if name.endswith(".py"):
-                with contextlib.suppress(OSError):
-                    status = os.stat(os.path.join(directory, name))
-                    found.append((directory, name, status.st_mtime_ns, status.st_size, status.st_ino))
-    return sorted(found)
+    found = {}
+    for directory, _, names in os.walk(os.path.dirname(ITSELF)):
+        for path in (os.path.join(directory, name) for name in names if name.endswith(".py")):
+            with contextlib.suppress(OSError):
+                status = os.stat(path)
+                found[path] = status.st_mtime_ns, status.st_size, status.st_ino
+    return found
 
 
-def _source() -> bytes:
-    """This file as it is now; nothing while it cannot be read."""
-    with contextlib.suppress(OSError), open(__file__, "rb") as file:
-        return file.read()
-    return b""
-
-
-def _unfit() -> str:
+def _unfit(within_s: float) -> str:
     """Why the keeper that is installed now would not start; "" if it tells its usage, as one that works does."""
+    trial = [sys.executable, "-I", ITSELF, "", "--"]
     try:
         import subprocess  # noqa: PLC0415 - a keeper has no other use for it
-    except OSError as error:
-        return str(error)
-    trial = [sys.executable, "-I", __file__, "", "--"]
-    try:
-        code = subprocess.run(trial, stderr=subprocess.DEVNULL, timeout=TRIAL_S, check=False).returncode
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
+
+        code = subprocess.run(trial, stderr=subprocess.DEVNULL, timeout=within_s, check=False).returncode
+    except Exception as error:  # noqa: BLE001 - Python itself may be half installed
+        return f"{error}"
     return "" if code == USAGE else f"the new one ends with {code}"
 
 
@@ -414,18 +414,17 @@ def _session_leader(pid: int) -> tuple[int, int] | None:
 
 def _lock(path: str) -> int | None:
     """The descriptor that holds the state dir for as long as this process lives; None, and said so, if another has it."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
     except OSError as error:
         if error.errno != errno.EROFS:
             raise
         # A disk that was made read-only still locks what is there.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
+    except BlockingIOError:
         holder = os.read(descriptor, 64).decode(errors="replace").strip() or "unknown"
         say(f"another supervisor (pid {holder}) holds {os.path.dirname(path)}")
         say("  mend: use that one, or give this one its own --state-dir")
@@ -439,28 +438,6 @@ def _sign(lock: int) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-
-
-def _receive(line: socket.socket) -> tuple[bytes, list[int]]:
-    """One packet and the descriptors that came with it, close-on-exec."""
-    numbers = array.array("i")
-    message, ancillary, _, _ = line.recvmsg(65536, socket.CMSG_SPACE(4 * numbers.itemsize), socket.MSG_CMSG_CLOEXEC)
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
-    return message, list(numbers)
-
-
-def _notify_address() -> str | None:
-    """systemd's notify socket; a leading @ stands for the NUL of an abstract name."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return None
-    return "\0" + address[1:] if address.startswith("@") else address
-
-
-def _noted(number: int, frame: object) -> None:
-    """A handler must exist for the wake-up descriptor to be written."""
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -322,17 +322,54 @@ def test_a_keeper_becomes_the_one_that_was_installed_over_it_and_keeps_all_it_ha
     assert "the new one" in (kept.directory / "errors").read_text()
 
 
-@pytest.mark.parametrize("broken", ["raise SystemExit(9)", "def half(:"])
-def test_a_keeper_that_would_not_start_replaces_nobody(kept: Kept, broken: str) -> None:
-    """R27: half an upgrade costs no gateway."""
-    keeper = renewed(kept, broken)
+@pytest.mark.parametrize("broken", ["raise SystemExit(9)", "def half(:", None])
+def test_a_keeper_that_would_not_start_replaces_nobody(kept: Kept, broken: str | None) -> None:
+    """R27: half an upgrade costs no gateway, nor does the moment of one in which the file is gone."""
+    keeper = renewed(kept, broken or "")
+    with (kept.directory / "errors").open("wb") as errors:
+        kept.start(STEADY, keeper=keeper, errors=errors.fileno())
+        kept.wait_brains(1)
+        keeper.unlink()
+        if broken is not None:
+            (kept.directory / "keeper.new").rename(keeper)
+        kept.send(signal.SIGUSR2)
+        kept.wait_brains(2)
+    assert "the keeper stays as it was started: the new one ends with" in (kept.directory / "errors").read_text()
+
+
+def test_a_python_that_is_half_installed_costs_no_keeper(kept: Kept) -> None:
+    """R27: what it would try the new one with cannot be imported any more."""
+    keeper = renewed(kept, "pass")
+    entry = 'if __name__ == "__main__":'
+    keeper.write_text(KEEPER.read_text().replace(entry, f"sys.path.clear()\n{entry}"))
     with (kept.directory / "errors").open("wb") as errors:
         kept.start(STEADY, keeper=keeper, errors=errors.fileno())
         kept.wait_brains(1)
         (kept.directory / "keeper.new").rename(keeper)
         kept.send(signal.SIGUSR2)
         kept.wait_brains(2)
-    assert "the keeper stays as it was started: the new one ends with" in (kept.directory / "errors").read_text()
+    assert "the keeper stays as it was started: No module named" in (kept.directory / "errors").read_text()
+
+
+def test_a_new_keeper_that_hangs_is_given_up_before_systemd_gives_us_up(kept: Kept) -> None:
+    """R26: else it would end the unit, and every gateway with it."""
+    keeper = renewed(kept, "time.sleep(60)")
+    with (
+        (kept.directory / "errors").open("wb") as errors,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
+    ):
+        systemd.bind(str(kept.directory / "notify"))
+        systemd.settimeout(20)
+        told = {"NOTIFY_SOCKET": str(kept.directory / "notify"), "WATCHDOG_USEC": "4000000"}
+        kept.start(STEADY, keeper=keeper, errors=errors.fileno(), env=told)
+        kept.wait_brains(1)
+        (kept.directory / "keeper.new").rename(keeper)
+        kept.send(signal.SIGUSR2)
+        meals: list[float] = []
+        while len(kept.hellos()) < 2 or len(meals) < 3:
+            meals += [time.monotonic()] if systemd.recv(4096) == b"WATCHDOG=1" else []
+    assert max(later - earlier for earlier, later in itertools.pairwise(meals)) < 4
+    assert "the keeper stays as it was started: " in (kept.directory / "errors").read_text()
 
 
 def test_sigusr2_replaces_the_brain_at_once(kept: Kept) -> None:
@@ -343,6 +380,18 @@ def test_sigusr2_replaces_the_brain_at_once(kept: Kept) -> None:
     assert kept.heard() == ["REPLACE"]
     assert second["at"] - first["at"] < 5
     assert second["hello"]["first"] is False
+
+
+def test_a_brain_that_was_killed_instead_of_making_room_is_told_as_killed(kept: Kept) -> None:
+    with (kept.directory / "errors").open("wb") as errors:
+        kept.start(
+            "say('READY=1')\nif hello['brains'] > 1: live()\nline.recv(99)\nos.kill(os.getpid(), 9)",
+            errors=errors.fileno(),
+        )
+        kept.wait_brains(1)
+        kept.send(signal.SIGUSR2)
+        kept.wait_brains(2)
+    assert "the brain was killed by signal 9" in (kept.directory / "errors").read_text()
 
 
 def test_sighup_reloads_and_after_an_upgrade_replaces(kept: Kept) -> None:
@@ -372,6 +421,25 @@ def test_a_second_keeper_exits_75_and_names_the_first(kept: Kept) -> None:
     assert f"pid {kept.pid}" in second.process.stderr.read().decode()
     second.process.stderr.close()
     assert len(kept.hellos()) == 1
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("elsewhere")])
+def test_a_lock_that_cannot_be_opened_is_named_with_the_mend(kept: Kept, make: Callable[[Path], None]) -> None:
+    make(kept.directory / "supervisor.lock")
+    assert kept.start(STEADY).wait() == 1
+    assert kept.process is not None
+    assert kept.process.stderr is not None
+    said = kept.process.stderr.read().decode()
+    assert said.startswith(f"clawsup keeper: {kept.directory}/supervisor.lock: ")
+    assert "mend: " in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("words", [[], ["/s"], ["/s", "--"], ["/s", "brain", "--"]])
+def test_words_that_name_no_brain_are_a_fault_of_usage(words: list[str]) -> None:
+    """64, since Python itself ends with 2 where it cannot read the file."""
+    done = subprocess.run([sys.executable, "-I", KEEPER, *words], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (64, b"clawsup keeper: usage: keeper.py STATE_DIR -- BRAIN...\n")
 
 
 def test_a_full_stderr_does_not_hold_the_keeper(kept: Kept) -> None:
@@ -435,4 +503,25 @@ def test_a_keeper_that_was_stopped_does_not_blame_its_brain(kept: Kept) -> None:
     kept.send(signal.SIGCONT)
     until = time.monotonic() + 0.5
     wait_for(lambda: time.monotonic() > until, "time to act on it")
+    assert len(kept.hellos()) == 1
+
+
+def test_a_keeper_that_was_stopped_with_its_brain_gives_it_time_to_speak(kept: Kept) -> None:
+    """A container that was paused: who awakes first is chance."""
+    kept.start(
+        "say('READY=1')\nline.settimeout(.1)\nwhile True:\n"
+        "    say('WATCHDOG=1')\n"
+        "    try:\n        live()\n    except TimeoutError:\n        pass",
+        env={"WATCHDOG_USEC": "2000000"},
+    )
+    [brain] = kept.wait_brains(1)
+    os.kill(brain["pid"], signal.SIGSTOP)
+    kept.send(signal.SIGSTOP)
+    until = time.monotonic() + 2.5
+    wait_for(lambda: time.monotonic() > until, "longer than the patience")
+    kept.send(signal.SIGCONT)
+    until = time.monotonic() + 0.3
+    wait_for(lambda: time.monotonic() > until, "time to act on it")
+    os.kill(brain["pid"], signal.SIGCONT)
+    wait_for(lambda: time.monotonic() > until + 0.3, "time for a word")
     assert len(kept.hellos()) == 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import supervisor
-from tests.chaos.failpoints import Failpoints, compile_in
+from tests.chaos.failpoints import FUNCTIONS, Failpoints, Parts, compile_in
 from tests.e2e.supervised import Supervisor
 from tests.e2e.world import World
 
@@ -84,15 +84,17 @@ class Built(Supervisor):
         return self
 
 
-def build(directory: Path, edits: Iterable[Edit] = (), failpoints: Failpoints | None = None) -> Build:
-    """Copy the product to `directory`/supervisor, edit the copy, then compile failpoints in, where they are wanted."""
+def build(
+    directory: Path, edits: Iterable[Edit] = (), failpoints: Failpoints | None = None, parts: Parts = FUNCTIONS
+) -> Build:
+    """Copy the product to `directory`/supervisor, edit the copy, then compile failpoints into `parts`, where they are wanted."""
     package = directory / "supervisor"
     shutil.copytree(PACKAGE, package)
     for edit in edits:
         edit.apply(package)
     if failpoints is None:
         return Build(directory)
-    sources, points = compile_in(package)
+    sources, points = compile_in(package, parts)
     for path, source in sources.items():
         rewrite(path, source)
     return Build(directory, failpoints.env, points)

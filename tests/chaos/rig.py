@@ -88,7 +88,7 @@ class Rig:
         root.mkdir()
         self.world = World(root, ports)
         self.points = Failpoints(root / "points", trace=True)
-        self._made = replace(made, env=self.points.env)
+        self.made = replace(made, env=self.points.env)
         self.main = self.world.define("main", sections=SECTIONS, env=FAKE)
         self.good = self.main.config.read_bytes()
         self._supervisors = 0
@@ -99,7 +99,7 @@ class Rig:
     def _next(self) -> Built:
         self._supervisors += 1
         self._told = {}
-        return Built(self.world, self._made, self.world.root / f"s{self._supervisors}")
+        return Built(self.world, self.made, self.world.root / f"s{self._supervisors}")
 
     def ask(self, verb: str) -> bool:
         """Ask for a verb; whether the supervisor has said that this is asked for now."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.builds import PACKAGE, Build, Built, Edit, NoLongerFitsError, build
-from tests.chaos.failpoints import FUNCTIONS, Failpoints, NoLongerThereError, compile_in
+from tests.chaos.failpoints import FUNCTIONS, OF_THE_KEEPER, Failpoints, NoLongerThereError, Parts, compile_in
 from tests.e2e.supervised import gone
 from tests.e2e.world import World, kill
 from tests.ports import Ports
@@ -57,10 +57,11 @@ def test_a_function_that_is_gone_fails_the_build(tmp_path: Path) -> None:
         build(tmp_path / "build", gone_now, Failpoints(tmp_path / "points"))
 
 
-def test_every_part_of_the_promise_has_failpoints_and_the_product_has_none() -> None:
-    sources, points = compile_in(PACKAGE)
+@pytest.mark.parametrize("parts", [FUNCTIONS, OF_THE_KEEPER], ids=["brain", "keeper"])
+def test_every_part_of_the_promise_has_failpoints_and_the_product_has_none(parts: Parts) -> None:
+    sources, points = compile_in(PACKAGE, parts)
     assert len(points) == len(set(points))
-    for part, files in FUNCTIONS.items():
+    for part, files in parts.items():
         for file, names in files.items():
             for name in names:
                 named = f"{file.removesuffix('.py').replace('/', '.')}.{name}:"

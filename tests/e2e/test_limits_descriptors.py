@@ -78,9 +78,14 @@ def test_an_exhausted_brain_does_not_take_a_definition_for_broken(world: World, 
     with untouched(supervisor, main, other):
         with without_descriptors(brain_of(supervisor)):
             assert supervisor.cli("reload").stdout == "no changes\n"
-            assert supervisor.process is not None
-            supervisor.process.send_signal(signal.SIGHUP)
-            supervisor.wait_for(lambda: "reload: " in supervisor.errors.read_text(), "the refusal is said")
+
+            def refused() -> bool:
+                # What is kept back may still be lent to the last caller.
+                assert supervisor.process is not None
+                supervisor.process.send_signal(signal.SIGHUP)
+                return "reload: " in supervisor.errors.read_text()
+
+            supervisor.wait_for(refused, "the refusal is said")
             assert {entry["mend"] for entry in supervisor.status()["gateways"]} == {None}
         assert supervisor.cli("reload").returncode == 0
 
@@ -127,7 +132,6 @@ def test_a_keeper_without_descriptors_still_hears_its_brain_and_systemd(world: W
         keeper, brain = supervisor.status()["supervisor"]["keeper_pid"], brain_of(supervisor)
         with without_descriptors(keeper):
             kill(brain)
-            supervisor.wait_for(
-                lambda: "cannot speak to a brain" in supervisor.errors.read_text(), "it cannot start one"
-            )
+            why = "cannot start a brain: Too many open files"
+            supervisor.wait_for(lambda: why in supervisor.errors.read_text(), "it cannot start one")
         supervisor.wait_state("main", "ready", adopted=True)
