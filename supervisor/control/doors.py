@@ -31,7 +31,7 @@ async def keep(
         async with anyio.create_task_group() as group:
             while True:
                 wanted = guests()
-                for uid in [uid for uid in open_to if uid not in wanted]:
+                for uid in [uid for uid, scope in open_to.items() if uid not in wanted or scope.cancel_called]:
                     open_to.pop(uid).cancel()
                 for uid in sorted(wanted - open_to.keys()):
                     open_to[uid] = anyio.CancelScope()
@@ -47,6 +47,7 @@ async def _open(scope: anyio.CancelScope, path: Path, uid: int, accept: Accept) 
         listener = _bound(path, uid)
     except OSError as error:
         logger.warning(f"{path}: uid {uid} cannot call: {error.strerror}")
+        scope.cancel()  # and so it is tried again with the next change
         return
     try:
         with scope:
@@ -63,14 +64,24 @@ def _bound(path: Path, uid: int) -> socket.socket:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise NotADirectoryError(20, "its directory is not the supervisor's own", str(path.parent))
     path.parent.chmod(_PASSABLE)
-    path.unlink(missing_ok=True)
+    listener = listening(path, _BACKLOG)
+    try:
+        os.chown(path, uid, -1)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def listening(path: Path, backlog: int) -> socket.socket:
+    """A socket that takes connections at `path`, its owner's alone, in place of what was there; OSError where that cannot be."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        # The file that bind() makes has the mode of the socket; nobody but root can be quicker than its change of hands.
+        # Linux gives the file that bind() makes the mode of the socket: no moment with another mode, no umask of all threads.
         os.fchmod(listener.fileno(), 0o600)
+        path.unlink(missing_ok=True)
         listener.bind(str(path))
-        os.chown(path, uid, -1)
-        listener.listen(_BACKLOG)
+        listener.listen(backlog)
     except OSError:
         listener.close()
         raise

@@ -126,7 +126,7 @@ class Connection:
     async def refuse(self, status: int, what: str) -> None:
         """Answer so where an answer may still be begun, and somebody is there to read it."""
         if self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            with suppress(*GONE):
+            with suppress(OSError):  # gone, or the machine has no memory left for an answer
                 await self.answer(status, {"error": what})
 
     def again(self) -> bool:

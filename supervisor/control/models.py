@@ -1,28 +1,16 @@
-"""What crosses the control socket, and who stands at its other end."""
+"""What crosses the control socket."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar
 
 import anyio
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from supervisor.control.outcome import Verb
+from supervisor.host.callers import Caller
 
 T = TypeVar("T", bound=BaseModel)
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """The peer of a connection, as the kernel recorded it when it connected; pid 0 is outside our pid namespace.
-
-    `pidfd` pins it for as long as the connection is open; -1 where that could not be.
-    """
-
-    pid: int
-    uid: int
-    gid: int
-    pidfd: int = field(default=-1, compare=False)
 
 
 class Ask(BaseModel):

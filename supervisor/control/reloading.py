@@ -49,7 +49,8 @@ async def _follow(
     while waiting:
         status = supervised.status()
         now: dict[str, Entry] = {entry["name"]: entry for entry in status["gateways"]}
-        for name, state in _news(now, told):
+        news = dict(_news(now, told))
+        for name, state in news.items():
             await http.line({"gateway": name, "state": state, "reason": now[name]["reason"]})
         for name, verb in list(waiting.items()):
             ended = _ended(verb, before.get(name), now.get(name), status)
@@ -58,6 +59,8 @@ async def _follow(
                 failed |= {} if ended.ok else {name: ended.why}
         if not waiting:
             break
+        if news:
+            continue  # what has changed while the lines were sent is seen by another look
         with anyio.move_on_after(_HEARTBEAT_S) as lapse:
             await supervised.changed()
         if lapse.cancelled_caught:

@@ -23,14 +23,14 @@ from supervisor.control import doors
 from supervisor.control.address import socket_path
 from supervisor.control.errands import ERRANDS, report_errand
 from supervisor.control.http import GONE, Connection, Request, RequestError
-from supervisor.control.models import Ask, Caller, ErrandAsk, Errands, ReloadAsk, Supervised, gateways_of, read_ask
+from supervisor.control.models import Ask, ErrandAsk, Errands, ReloadAsk, Supervised, gateways_of, read_ask
 from supervisor.control.outcome import VERBS, Verb
 from supervisor.control.reloading import reload
 from supervisor.control.rights import MENDS
 from supervisor.control.telling import look
 from supervisor.control.verbs import begin, chosen, report, unknown
 from supervisor.errors import ClawsupError
-from supervisor.host import callers
+from supervisor.host.callers import Caller, caller_of
 from supervisor.host.descriptors import SHORTAGES, Reserve
 
 _CONNECTIONS = 64
@@ -107,20 +107,13 @@ def _bind(path: Path) -> socket.socket:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise ClawsupError(f"{path} is there and is no socket", mend=f"move it away: rm {path}")
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
-        # Linux gives the file that bind() makes the mode of the socket: no moment with another mode, no umask of all threads.
-        os.fchmod(listener.fileno(), 0o600)
-        path.unlink(missing_ok=True)
-        listener.bind(str(path))
-        listener.listen(_CONNECTIONS)
+        return doors.listening(path, _CONNECTIONS)
     except OSError as error:
-        listener.close()
         raise ClawsupError(
             f"{path}: cannot make the control socket: {error.strerror}",
             mend=f"make {path.parent} a directory that this user may write, with room left on its disk",
         ) from error
-    return listener
 
 
 @dataclass(slots=True)
@@ -143,12 +136,12 @@ class _Server:
                 if error.errno not in SHORTAGES:
                     raise
                 self.reserve.short(error)
-                if not self.reserve.lend():
-                    await anyio.sleep(_SHORTAGE_S)
-                else:
+                if self.reserve.lend():
                     self._take_with_reserve(listener)
-                continue
-            self._take(peer)
+                else:
+                    await anyio.sleep(_SHORTAGE_S)
+            else:
+                self._take(peer)
 
     def _take_with_reserve(self, listener: socket.socket) -> None:
         """Answer one client with what is kept back; the others wait until it is there again."""
@@ -170,17 +163,17 @@ class _Server:
         done()
 
     async def _connection(self, peer: socket.socket, done: Callable[[], None]) -> None:
-        http, known = Connection(peer), callers.peer_of(peer)
+        http, caller = Connection(peer), caller_of(peer)
         try:
-            await self._converse(http, Caller(known.pid, known.uid, known.gid, known.pidfd))
+            await self._converse(http, caller)
         except GONE:
             pass
         except Exception:  # noqa: BLE001 (a fault in an answer is one client's misfortune, never the gateways')
             logger.exception("control: a request failed")
             await http.refuse(500, "the supervisor failed at this; its own messages say how, the gateways run on")
         finally:
-            if known.pidfd >= 0:
-                os.close(known.pidfd)
+            if caller.pidfd >= 0:
+                os.close(caller.pidfd)
             peer.close()
             self.open -= 1
             done()
@@ -213,11 +206,9 @@ class _Server:
                     await http.answer(200, {"caller": self.errands.who(caller)})
             case "POST", ["v1", "reload"]:
                 await self._reload(http, caller, request.body)
-            case _, ["v1", "reload"]:
-                await http.answer(405, {"error": f"{request.path} takes POST"}, allow="POST")
             case _, ["v1", "status"] | ["v1", "gateways", _]:
                 await http.answer(405, {"error": f"{request.path} takes GET"}, allow="GET")
-            case _, ["v1", verb] | ["v1", "gateways", _, verb] if verb in VERBS:
+            case _, ["v1", verb] | ["v1", "gateways", _, verb] if verb in VERBS or request.path == "/v1/reload":
                 await http.answer(405, {"error": f"{request.path} takes POST"}, allow="POST")
             case _:
                 await http.answer(404, {"error": f"nothing is at {request.path}"})

@@ -9,7 +9,7 @@ import select
 import socket
 import struct
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _SO_PEERPIDFD = 77  # asm-generic/socket.h; SPARC and PA-RISC number theirs otherwise, and fall back
@@ -19,19 +19,22 @@ _DEEPEST = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
-    """The process that connected; `pidfd` is the receiver's to close, -1 where it could not be pinned."""
+class Caller:
+    """The process that connected, as the kernel recorded it then; pid 0 is outside our pid namespace.
+
+    `pidfd` pins it, and is the receiver's to close; -1 where that could not be.
+    """
 
     pid: int
     uid: int
     gid: int
-    pidfd: int
+    pidfd: int = field(default=-1, compare=False)
 
 
-def peer_of(connection: socket.socket) -> Peer:
-    """Tell who connected; pid 0 is outside our pid namespace."""
+def caller_of(connection: socket.socket) -> Caller:
+    """Tell who connected."""
     pid, uid, gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return Peer(pid, uid, gid, _pinned(connection, pid))
+    return Caller(pid, uid, gid, _pinned(connection, pid))
 
 
 def lineage(pid: int, pidfd: int) -> tuple[int, ...] | None:

@@ -48,6 +48,7 @@ class Fleet:
     entries: dict[str, dict[str, Any]]
     plans: Mapping[tuple[str, str], Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     degraded: list[str] = field(default_factory=list)
+    path: str = ""
     more: Mapping[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, str, bool]] = field(default_factory=list)
     consents: dict[str, list[str | None]] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class Fleet:
         """Give the entries as they are now."""
         supervisor = {"pid": 2, "keeper_pid": 1, "version": "0", "uptime_s": 1.0, "conf_dir": "", "state_dir": ""}
         gateways = [dict(each) for each in self.entries.values()]
-        more = {"degraded": self.degraded, "reloading": self.reloading}
+        more = {"degraded": self.degraded, "reloading": self.reloading, "path": self.path}
         return {"schema": 1, "supervisor": {**supervisor, **more}, "gateways": gateways}
 
     def story(self, name: str) -> dict[str, Any] | None:

@@ -1,3 +1,5 @@
+import errno
+import gc
 import json
 import os
 import socket
@@ -15,10 +17,12 @@ import pytest
 from anyio.abc import SocketStream
 from anyio.to_thread import run_sync
 
+from supervisor.brain.__main__ import REFUSALS
 from supervisor.control import client
-from supervisor.control.models import Caller
+from supervisor.control.http import Connection
 from supervisor.control.server import serve
 from supervisor.errors import ClawsupError
+from supervisor.host.callers import Caller
 from tests.control.in_memory import Fleet, entry, serving
 from tests.shortage import without_descriptors
 
@@ -67,6 +71,7 @@ async def test_status_is_the_document(path: Path, fleet: Fleet) -> None:
 
 async def test_a_client_is_answered_without_a_descriptor_left(path: Path, fleet: Fleet) -> None:
     """R25: with what is kept back, one after the other."""
+    gc.collect()  # what an earlier test has left would free lower numbers than those that are kept back
     request = b"GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     async with serving(fleet, path):
         peers = [socket.socket(socket.AF_UNIX) for _ in range(3)]
@@ -376,6 +381,15 @@ async def test_a_directory_that_is_not_there_is_named(short_dir: Path, fleet: Fl
         await serve(short_dir / "absent" / "control.sock", fleet)
 
 
+async def test_a_machine_without_a_descriptor_for_the_socket_is_told_as_that(path: Path, fleet: Fleet) -> None:
+    """R25: a brain asks it again later, and looks after its gateways meanwhile."""
+    with without_descriptors(os.getpid()), pytest.raises(ClawsupError, match="Too many open files") as refused:
+        await serve(path, fleet)
+
+    assert isinstance(refused.value.__cause__, OSError)
+    assert refused.value.__cause__.errno in REFUSALS
+
+
 async def test_the_caller_is_the_process_at_the_other_end(path: Path, fleet: Fleet) -> None:
     callers: list[tuple[Caller, str, str]] = []
 
@@ -406,3 +420,15 @@ async def test_another_user_is_refused_even_if_the_files_would_let_it_in(path: P
 
     assert "403" in stranger.stdout, stranger.stderr
     assert "uid 65534 may not use this supervisor" in stranger.stdout
+
+
+async def test_a_machine_without_memory_for_an_answer_costs_one_client_and_no_supervisor() -> None:
+    """R25: the kernel says so at any send."""
+
+    class Short(socket.socket):
+        def send(self, *_: object) -> int:
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+    ours, theirs = socket.socketpair()
+    with theirs, Short(fileno=ours.detach()) as peer:
+        await Connection(peer).refuse(500, "it failed")

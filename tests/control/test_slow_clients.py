@@ -47,6 +47,29 @@ async def test_an_answer_that_nobody_takes_is_given_up_and_the_others_get_theirs
         assert sum([len(part) async for part in deaf]) < 1_000_000
 
 
+async def test_what_changes_while_a_line_is_on_its_way_is_told_next(path: Path) -> None:
+    """A reload: it does not wait for the next change, or for the next sign of life."""
+    changes = [{"name": "main", "effect": "restart", "differences": [], "reason": ""}]
+    fleet = Fleet({"main": entry("main", pid=7)}, changes=changes)
+
+    async with serving(fleet, path), await anyio.connect_unix(str(path)) as stream:
+        await stream.send(b"POST /v1/reload HTTP/1.0\r\n\r\n")
+        lines = b""
+        while b'"changes"' not in lines:
+            lines += await stream.receive()
+        fleet.entries["main"] |= {"state": "starting", "pid": 8, "restarts": 1, "reason": "x" * 1_000_000}
+        fleet.tell()
+        await anyio.sleep(0.5)
+        fleet.entries["main"] |= {"state": "ready", "reason": None}
+        fleet.reloading = []
+        fleet.tell()
+        began = anyio.current_time()
+        while b'"done": true' not in lines:
+            lines += await stream.receive()
+
+        assert anyio.current_time() - began < 1
+
+
 async def test_a_wait_of_minutes_ends_with_its_outcome(path: Path) -> None:
     fleet = Fleet({"main": entry("main", "starting")})
 

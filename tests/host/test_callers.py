@@ -28,7 +28,7 @@ def test_the_peer_is_the_process_that_connected_and_its_ancestors_lead_to_us(lis
     with subprocess.Popen(["sh", "-c", f"{sys.executable} -c '{_CONNECT}' $0; :", listener.getsockname()]) as shell:
         connection, _ = listener.accept()
         with connection:
-            peer = callers.peer_of(connection)
+            peer = callers.caller_of(connection)
             lineage = callers.lineage(peer.pid, peer.pidfd)
             os.close(peer.pidfd)
     assert lineage is not None
@@ -40,7 +40,7 @@ def test_a_peer_that_is_gone_has_no_lineage(listener: socket.socket) -> None:
     with subprocess.Popen([sys.executable, "-c", _CONNECT, listener.getsockname()]) as child:
         connection, _ = listener.accept()
         with connection:
-            peer = callers.peer_of(connection)
+            peer = callers.caller_of(connection)
             child.send_signal(signal.SIGKILL)
             child.wait()
             lineage = callers.lineage(peer.pid, peer.pidfd)
