@@ -74,6 +74,7 @@ class Overview:
                 "uptime_s": round(anyio.current_time() - self._hello.keeper_started, 3),
                 "conf_dir": str(self._place.conf_dir),
                 "state_dir": str(self._place.state_dir),
+                "path": self._place.inherited.get("PATH", os.defpath),
                 "reloading": [*self._checking, *self._daemon.fleet.rolling],
                 "degraded": self.degraded(),
             },

@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 
-from supervisor.cli.arguments import VERBS, give
+from supervisor.cli.arguments import VERBS, flags_of, give
 from supervisor.errors import ClawsupError, PackageClash, UsageError
 
 TYPE_CHECKING = False  # typing's own would import typing, a sixth of the time that `status` takes
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _OTHERS = "ask as the user the supervisor runs as, or as root"
+_AS_ITS_USER = frozenset({"check", "config", "exec", "rescue", "runtime"})  # what they write must stay readable to it
 _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
 _EPILOG = """\
@@ -72,7 +73,9 @@ def _obey(words: list[str]) -> int:
             mend="give openclaw-supervisor an environment of its own, for instance with pipx",
         )
     parser = _parser(words)
-    args = parser.parse_args(words)
+    args, unknown = parser.parse_known_args(words)
+    if unknown:
+        raise _unknown(args.verb, unknown[0])
     if args.verb is None:
         parser.print_help(sys.stderr)
         return UsageError.exit_code
@@ -85,8 +88,21 @@ def _obey(words: list[str]) -> int:
         inside.ask(args)
         if (told := inside.told(args, words)) is not None:
             return int(told)
-    code: int = import_module(f"supervisor.cli.{VERBS[args.verb][1]}").main(args)
+    module = import_module(f"supervisor.cli.{VERBS[args.verb][1]}")
+    if args.verb in _AS_ITS_USER and os.geteuid() == 0:
+        import_module("supervisor.cli.whose").become(args.state_dir)
+    code: int = module.main(args)
     return code
+
+
+def _unknown(verb: str | None, word: str) -> UsageError:
+    import difflib
+
+    known = flags_of(verb) if verb else []
+    near = difflib.get_close_matches(word, [flag for flag in known if flag.startswith("-")], n=1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    command = f"clawsup {verb}" if verb else "clawsup"
+    return UsageError(f"{command} takes no {word}{guess}", mend=f"{command} --help")
 
 
 def _refuse_undecodable(args: argparse.Namespace) -> None:
@@ -169,6 +185,12 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, width=78)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Break no path at its hyphens: it is to be copied."""
+        import textwrap
+
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
 
 
 class _Version(argparse.Action):

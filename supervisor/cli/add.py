@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from supervisor.cli import whose
 from supervisor.cli.preparing import Workbench, set_up, unset
 from supervisor.cli.writing import bases_taken, free_port, write_all
 from supervisor.control.address import socket_path
@@ -29,10 +30,12 @@ def main(args: argparse.Namespace) -> int:
     conf_dir = Path(args.conf_dir)
     file = conf_dir / f"{args.name}.toml"
     if not file.exists():
-        write_all(conf_dir, [_proposal(args, _reading(conf_dir))])
+        home = whose.account(args.state_dir).pw_dir
+        write_all(conf_dir, [_proposal(args, _reading(conf_dir), home)])
         print(f"added {args.name}: {file}")
     elif not args.setup or args.port or args.profile:
         raise ClawsupError(f"{file} is there already", mend="choose another name, or edit it")
+    whose.become(args.state_dir)  # conf.d may be root's, but not the profile
     reading = read(conf_dir)
     definition = next((each for each in reading.known if each.name == args.name), None)
     if definition is None:
@@ -53,9 +56,9 @@ def _reading(conf_dir: Path) -> Reading | None:
         return None
 
 
-def _proposal(args: argparse.Namespace, reading: Reading | None) -> Proposal:
+def _proposal(args: argparse.Namespace, reading: Reading | None, home: str) -> Proposal:
     known = reading.known if reading else ()
-    found = profiles(os.path.expanduser("~"))
+    found = profiles(home)
     named = args.profile or args.name
     own = next((each for each in found if each.name.lower() == named.lower()), None)
     bases = [definition.port for definition in known]

@@ -18,12 +18,7 @@ VERBS = {
     "restart": ("Change", "operate", "NAME...", "gives gateways a new process"),
     "reload": ("Change", "reload", "", "reads conf.d again; only what changed is touched"),
     "repair": ("Change", "operate", "NAME...", "climbs the repair ladder by hand"),
-    "config": (
-        "Change",
-        "config",
-        "NAME WHAT",
-        "its config: history, show, diff, rollback",
-    ),
+    "config": ("Change", "config", "NAME WHAT", "a gateway's config: history, show, diff, rollback, put"),
     "resolve": ("Change", "errand", "NAME --note T", "the rescue's word that it is done with a patient"),
     "exec": ("Change", "execute", "NAME -- COMMAND", "runs a command, such as openclaw, on a gateway's behalf"),
     "up": ("Set up", "up", "", "from nothing to a running main and rescue"),
@@ -44,6 +39,7 @@ _ALL = {
     "stop": "every gateway",
     "restart": "every gateway that is not stopped",
 }
+_NAME = "a gateway, as its file is called: main for main.toml"
 _NO_JSON = {"logs", "exec", "run", "up", "add", "remove", "completion", "install", "uninstall"}
 
 
@@ -64,7 +60,7 @@ def give(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("names", metavar="NAME", nargs="*", help="the whole story of these")
         parser.add_argument("-w", "--watch", action="store_true", help="show it anew as it changes, until Ctrl-C")
     elif verb in {"start", "stop", "restart"}:
-        parser.add_argument("names", metavar="NAME", nargs="*")
+        parser.add_argument("names", metavar="NAME", nargs="*", help=_NAME)
         parser.add_argument("--all", action="store_true", help=_ALL[verb])
         parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
         if verb == "restart":
@@ -81,7 +77,7 @@ def give(verb: str, parser: argparse.ArgumentParser) -> None:
     elif verb in {"logs", "events"}:
         _reading(verb, parser)
     elif verb == "exec":
-        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("name", metavar="NAME", help=_NAME)
         parser.add_argument(
             "command", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="`openclaw` is that gateway's own"
         )
@@ -101,7 +97,7 @@ def give(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def _reading(verb: str, parser: argparse.ArgumentParser) -> None:
     if verb == "logs":
-        parser.add_argument("names", metavar="NAME", nargs="+")
+        parser.add_argument("names", metavar="NAME", nargs="+", help=_NAME)
         since = "only what was printed since: 90s, 10m, 2h, 3d, or a time such as 2026-01-31T08:00Z"
         parser.add_argument("--since", metavar="T", help=since)
     else:
@@ -112,18 +108,18 @@ def _reading(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def _repairing(verb: str, parser: argparse.ArgumentParser) -> None:
     if verb == "repair":
-        parser.add_argument("names", metavar="NAME", nargs="+")
+        parser.add_argument("names", metavar="NAME", nargs="+", help=_NAME)
         parser.add_argument("--no-wait", action="store_true", help="do not wait for the outcome")
         parser.set_defaults(all=False)
     elif verb == "config":
-        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("name", metavar="NAME", help=_NAME)
         words = ("history", "show", "diff", "rollback", "put")
         parser.add_argument("what", metavar="|".join(words), choices=words)
         parser.add_argument("hash", metavar="HASH", nargs="?", help="as history shows it; default: the newest good one")
         base = "with put: whose secrets a `***1` in it stands for; default: those of the config in place"
         parser.add_argument("--base", metavar="HASH", help=base)
     elif verb == "resolve":
-        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("name", metavar="NAME", help=_NAME)
         parser.add_argument("--note", metavar="TEXT", required=True, help="what was found and done, for the incident")
     elif verb == "rescue":
         parser.add_argument("what", metavar="enable|disable|status", choices=("enable", "disable", "status"))
@@ -133,7 +129,7 @@ def _repairing(verb: str, parser: argparse.ArgumentParser) -> None:
 
 def _setting_up(verb: str, parser: argparse.ArgumentParser) -> None:
     if verb in {"add", "remove", "why"}:
-        parser.add_argument("name", metavar="NAME")
+        parser.add_argument("name", metavar="NAME", help=_NAME)
     if verb == "up":
         parser.add_argument("--port", metavar="N", type=_port, help="main's base port, where main is new")
     elif verb == "add":
@@ -147,7 +143,12 @@ def _setting_up(verb: str, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("what", metavar="list|install|remove", choices=("list", "install", "remove"))
         parser.add_argument("version", metavar="VERSION", nargs="?", help="of OpenClaw, such as 2026.9.6")
     elif verb == "completion":
-        parser.add_argument("shell", metavar="bash|zsh|fish", choices=("bash", "zsh", "fish", "names"))
+        parser.add_argument(
+            "shell",
+            metavar="bash|zsh|fish",
+            choices=("bash", "zsh", "fish", "names"),
+            help="prints a script; its head says how to use it",
+        )
 
 
 def _port(text: str) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from supervisor.cli import old_units
 from supervisor.cli.preparing import Workbench, this_target
 from supervisor.cli.runtime import install
+from supervisor.cli.unit_target import Target
 from supervisor.cli.writing import bases_taken, free_port, write_all
 from supervisor.errors import ClawsupError
 from supervisor.host import ports, runtimes, strangers
@@ -29,12 +30,12 @@ def begin(bench: Workbench, *, wanted_port: int | None, tell: Tell) -> None:
                 mend="change `port` in a definition, or leave --port out",
             )
         return
-    home = os.path.expanduser("~")
-    found = survey.profiles(home)
+    target = this_target(str(bench.place.state_dir))
+    found = survey.profiles(target.user.home)
     main, rescue = _profile_of_main(found), next((each for each in found if each.name == "rescue"), None)
     for name, profile in (("main", main), ("rescue", rescue)):
         if profile:
-            _leave_alone(name, profile, home)
+            _leave_alone(name, profile, target)
     command = _launcher(bench, tell)
     proposals = _proposals(main, rescue, found, wanted_port)
     _tell_of(found, main, rescue, proposals, tell)
@@ -54,12 +55,12 @@ def _profile_of_main(found: Sequence[Profile]) -> Profile | None:
     return by_name.get(paths.DEFAULT_PROFILE) or by_name.get("main")
 
 
-def _leave_alone(name: str, profile: Profile, home: str) -> None:
+def _leave_alone(name: str, profile: Profile, target: Target) -> None:
     """Refuse to go on where something else runs, or would start, the gateway of this profile."""
     where = os.path.realpath(profile.state_dir)
     definition = _as_definition(name, profile)
-    units = old_units.find(this_target(), [definition])
-    others = [other for other in services.starters(home) if other.state_dir == where]
+    units = old_units.find(target, [definition])
+    others = [other for other in services.starters(target.user.home) if other.state_dir == where]
     makes_way = [unit.type("disable --now") for unit in units] + [other.mend for other in others]
     mend = " && ".join(makes_way) or "stop it with what started it (openclaw gateway stop)"
     mend += "; then clawsup up again: it takes the profile over as it is"

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from supervisor.cli.arguments import VERBS, flags_of
 
-_NAMED = ("status", "logs", "why", "start", "stop", "restart", "exec", "remove")
+_NAMED = frozenset(
+    {"status", "logs", "why", "incidents", "start", "stop", "restart", "repair", "config", "resolve", "exec", "remove"}
+)
 
 _BASH = r"""# clawsup completion for bash:  source <(clawsup completion bash)
 _clawsup() {

@@ -5,7 +5,6 @@ Only `put`, and what a gateway's own agent changes, goes through the supervisor 
 
 import argparse
 import json
-import os
 import pwd
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from supervisor.cli import errand, inside, words
 from supervisor.cli.logs import readable
+from supervisor.cli.named import named
 from supervisor.errors import ClawsupError, UsageError
 from supervisor.host import config_files
 from supervisor.host.definitions import read
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
     """Carry one of the five out."""
     if args.what == "put" or (args.what == "rollback" and inside.is_inside() and inside.gateway(args)):
         return errand.main(args)
-    definition = read(Path(args.conf_dir), home=Path(os.path.expanduser("~"))).named(args.name)
+    definition = named(args, read(Path(args.conf_dir)))
     if args.what != "show" or args.hash:
         readable(Path(args.state_dir) / "snapshots")
     store = Snapshots(Path(args.state_dir) / "snapshots" / definition.name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from supervisor.cli import host_checks, place_checks, rival_checks, unit_checks
+from supervisor.cli import host_checks, place_checks, rival_checks, unit_checks, whose
 from supervisor.cli.finding import Finding, error, ok, warning
 from supervisor.cli.preparing import Workbench, unset
 from supervisor.control.address import socket_path
@@ -20,33 +20,45 @@ from supervisor.openclaw import setup
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What is looked at: `document` is the status of the supervisor that runs here, None where none does."""
+    """What is looked at: `document` is the status of the supervisor that runs here, None where none does or it is silent.
+
+    `path` says whose PATH commands were looked for on.
+    """
 
     bench: Workbench
     reading: Reading
     document: Mapping[str, Any] | None
+    path: str
 
 
 def examine(conf_dir: str, state_dir: str) -> list[Finding]:
     """Look at everything; what cannot be looked at is a finding itself."""
     document, about_supervisor = _supervisor(state_dir)
-    bench = Workbench.of(conf_dir, state_dir, os.path.dirname(sys.executable))
     findings = [about_supervisor]
+    if os.path.isdir(state_dir) and not os.access(state_dir, os.R_OK | os.X_OK):
+        return [*findings, *_machine(state_dir)]  # it is another user's, and so is all that its definitions name
+    # One that is silent, or that this user may not ask, is there all the same.
+    supervised = document is not None or about_supervisor.severity == "error"
+    home = whose.account(state_dir).pw_dir
+    path = document["supervisor"].get("path") if document else None
+    inherited = {"HOME": home, **({"PATH": path} if path else {})}
+    bench = Workbench.of(conf_dir, state_dir, os.path.dirname(sys.executable), **inherited)
     try:
-        reading = read(Path(conf_dir))
+        reading = read(Path(conf_dir), home=Path(home))
     except DefinitionsUnusable as unusable:
         findings.append(error("definitions", unusable.what, "clawsup up writes the first ones"))
-        return [*findings, *host_checks.machine_findings(0), *host_checks.disk(state_dir, ())]
-    patient = Patient(bench, reading, document)
+        return [*findings, *_machine(state_dir)]
+    patient = Patient(bench, reading, document, "the supervisor's PATH" if path else "this shell's PATH")
     findings += _definitions(reading)
     findings += _launchers(patient)
     findings += _configs(reading)
     findings += place_checks.findings(state_dir, reading)
-    findings += rival_checks.findings(state_dir, reading, document)
+    findings += rival_checks.findings(state_dir, reading, document, supervised=supervised)
     findings += unit_checks.findings(conf_dir, state_dir, reading, document)
     enabled = [definition for definition in reading.roster.definitions if definition.enabled]
     running = _running(document)
-    findings += host_checks.machine_findings(sum(each.name not in running for each in enabled))
+    silent = supervised and document is None
+    findings += host_checks.machine_findings(0 if silent else sum(each.name not in running for each in enabled))
     findings += host_checks.disk(state_dir, [definition.state_dir for definition in reading.known])
     return findings
 
@@ -62,6 +74,11 @@ def _supervisor(state_dir: str) -> tuple[Mapping[str, Any] | None, Finding]:
     if degraded := about.get("degraded"):
         return document, warning("supervisor", "; ".join(degraded), "clawsup events tells when that began")
     return document, ok("supervisor", f"{about['version']}, pid {about['keeper_pid']}, on {state_dir}")
+
+
+def _machine(state_dir: str) -> Iterator[Finding]:
+    yield from host_checks.machine_findings(0)
+    yield from host_checks.disk(state_dir, ())
 
 
 def _running(document: Mapping[str, Any] | None) -> frozenset[str]:
@@ -88,12 +105,13 @@ def _launchers(patient: Patient) -> Iterator[Finding]:
         extra = patient.reading.environments[definition.name]
         answer = patient.bench.version(definition, extra)
         command = " ".join(definition.command)
-        if answer.version is None:
+        launcher = patient.bench.launchers.find(definition)
+        where = "" if "/" in definition.command[0] else f", on {patient.path}"
+        if launcher is None or answer.version is None:
             mend = "install OpenClaw (clawsup runtime install), or correct `command`"
-            yield error("OpenClaw", f"{command} does not work: {answer.said}", mend)
+            yield error("OpenClaw", f"{command} does not work: {answer.said}{where}", mend)
             continue
-        yield ok("OpenClaw", f"{answer.version} ({command})")
-        launcher = patient.bench.launchers.find(definition) or command
+        yield ok("OpenClaw", f"{answer.version} ({f'{launcher}{where}' if where else command})")
         environment = patient.bench.environment(definition, launcher, extra)
         node = ask_version(("/usr/bin/env", "node"), environment).said
         if setup.node_is_supported(node):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from supervisor.cli import errand, inside
+from supervisor.cli.named import named
 from supervisor.errors import ClawsupError, UsageError
 from supervisor.host.definitions import read
 from supervisor.openclaw import launch
@@ -45,8 +46,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _replaced(args: argparse.Namespace, words: list[str]) -> NoReturn:
-    reading = read(args.conf_dir, home=Path(os.path.expanduser("~")))
-    definition = reading.named(args.name)
+    reading = read(Path(args.conf_dir))
+    definition = named(args, reading)
     path = clean(os.environ.get("PATH", os.defpath), reading.known)
     launcher = _found(os.path.expanduser(definition.command[0]), path)
     account = _account(definition)

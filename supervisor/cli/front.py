@@ -21,7 +21,6 @@ from supervisor.control.client import checked, request
 from supervisor.errors import ClawsupError
 
 _LINE = re.compile(r"\S+Z (\S+): ")  # what the journal says goes by a gateway's name, and shows in the status too
-_ON_ITS_WAY = frozenset({"starting", "stopping", "repairing"})
 _SETTLE_S = 0.05  # a line of the journal comes just before its effect can be seen
 _CHUNK = 65536
 
@@ -88,18 +87,17 @@ class Front:
             self._names.add(entry["name"])
             self._tell(entry)
         wanted = [entry for entry in document["gateways"] if entry["wanted"]]
-        if not self._shown and not any(entry["state"] in _ON_ITS_WAY for entry in wanted):
+        if not self._shown and not any(entry["state"] in words.ON_ITS_WAY for entry in wanted):
             self._shown = True
-            print(
-                f"\n{table(document)}\n\n{addresses(document, self._encrypted)}\nCtrl-C stops them all, in order.",
-                flush=True,
-            )
+            print(f"\n{picture(document, self._encrypted)}\nCtrl-C stops them all, in order.", flush=True)
 
     def _tell(self, entry: Mapping[str, Any]) -> None:
         state, short = entry["state"], {**entry, "warnings": ()}
         why = words.printable(note(short, words.now())) if state not in {"ready", "stopping", "stopped"} else ""
         if state == "starting" and not why.startswith("waits"):
             why = ""  # how far it has come changes every second
+        if state == "ready" and self._shown:
+            why = _address(entry, self._encrypted)
         news = (state, why if state in {"starting", "blocked"} else "")
         if self._told.get(entry["name"]) == news:
             return
@@ -110,16 +108,24 @@ class Front:
             print(f"          mend: {words.printable(entry['mend'])}", file=self._screen)
 
 
-def addresses(document: Mapping[str, Any], encrypted: Collection[str]) -> str:
-    """Say where each Control UI is (`encrypted`: the gateways with TLS), and how to get in: no token is printed here."""
+def picture(document: Mapping[str, Any], encrypted: Collection[str]) -> str:
+    """Draw the table, and below it where each Control UI is and how to get in (`encrypted`: the gateways with TLS).
+
+    No token is printed, and no address of a gateway that is not up: somebody else may listen there.
+    """
     entries = [entry for entry in document["gateways"] if entry["port"] and entry["wanted"]]
-    if not entries:
-        return ""
+    up = [entry for entry in entries if entry["state"] in words.UP]
+    if not up:
+        return table(document)
     width = max(len(entry["name"]) for entry in entries)
-    lines = ["Control UI:"]
+    lines = [table(document), "", "Control UI:"]
     for entry in entries:
-        scheme = "https" if entry["name"] in encrypted else "http"
-        lines.append(f"  {entry['name'].ljust(width)}  {scheme}://127.0.0.1:{entry['port']}/")
-    first = next((entry for entry in entries if entry["role"] == "main"), entries[0])["name"]
+        where = _address(entry, encrypted) if entry in up else f"not now: it is {entry['state']}"
+        lines.append(f"  {entry['name'].ljust(width)}  {where}")
+    first = next((entry for entry in up if entry["role"] == "main"), up[0])["name"]
     way_in = f"to get in: clawsup exec {first} -- openclaw dashboard"
     return "\n".join([*lines, f"{way_in}   (no browser here? add --json, and open its browserUrl)"])
+
+
+def _address(entry: Mapping[str, Any], encrypted: Collection[str]) -> str:
+    return f"{'https' if entry['name'] in encrypted else 'http'}://127.0.0.1:{entry['port']}/"

@@ -16,7 +16,8 @@ _LATE_S = 86400.0
 def machine_findings(to_start: int) -> Iterator[Finding]:
     """`to_start` gateways are wanted and do not run yet, so their memory is still to come."""
     free = machine.available_bytes()
-    told = f"{free / 1e9:.1f} GB free" + (f", {to_start} gateways to start" if to_start else "")
+    plural = "" if to_start == 1 else "s"
+    told = f"{free / 1e9:.1f} GB free" + (f", {to_start} gateway{plural} to start" if to_start else "")
     if free < max(1, to_start) * setup.MEMORY_BYTES and to_start:
         each = f"{setup.MEMORY_BYTES / 1e9:.1f} GB"
         yield warning("memory", told, f"a gateway takes up to {each}: add memory or swap, or run fewer")

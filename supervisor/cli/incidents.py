@@ -37,8 +37,8 @@ def _list(args: argparse.Namespace, store: Incidents, gateway: str | None) -> in
         print(json.dumps({"schema": 1, "incidents": found}, indent=2))
         return 0
     for account in found:
-        said = words.printable(f"{account.get('cause')}: {account.get('why') or ''} {_outcome(account)}".rstrip())
-        print(f"{account['id']}  {said}"[: words.width()])
+        said = "; ".join(filter(None, (f"{account.get('cause')}: {account.get('why') or ''}", _outcome(account))))
+        print(words.cut(words.printable(f"{account['id']}  {said}"), words.width()))
     if not found:
         print("no incidents")
     return 0
@@ -80,7 +80,8 @@ def _facts(account: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What was known at the moment, as far as it was: words, and what they are of."""
     ended, config, peak = account.get("exit") or {}, account.get("config") or {}, account.get("memory_peak_bytes")
     yield "told by", account.get("told_by") or ""
-    yield "exit", words.ending({**ended, "cause": account.get("cause")}) if ended else ""
+    how = words.ending({**ended, "cause": account.get("cause")}) if ended else ""
+    yield "ended", "" if how.partition(" after")[0] in str(account.get("why")) else how
     yield "memory", f"{peak / _MIB:.0f} MiB at most ({account.get('memory_told_by')})" if peak else ""
     good = f"; good is {config['good'][:8]}" if config.get("good") else ""
     key = str(config.get("key") or "")[:8] or "not there"

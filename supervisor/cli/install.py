@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from supervisor.cli import old_units
+from supervisor.cli import old_units, words
 from supervisor.cli.status import verdict
 from supervisor.cli.table import table
 from supervisor.cli.unit_target import Target, again, target
@@ -222,7 +222,7 @@ def _wait(socket: str, definitions: Sequence[Definition]) -> int:
             if told.get(entry["name"]) != entry["state"]:
                 told[entry["name"]] = entry["state"]
                 print(f"{entry['name']} is {entry['state']}", file=sys.stderr, flush=True)
-        if "starting" not in told.values() or time.monotonic() > deadline:
+        if words.ON_ITS_WAY.isdisjoint(told.values()) or time.monotonic() > deadline:
             print(table(document))
             return verdict(document)
         time.sleep(_POLL_S)

@@ -5,6 +5,7 @@ import pwd
 import stat
 from collections.abc import Iterator
 
+from supervisor.cli import whose
 from supervisor.cli.finding import Finding, error, ok, warning
 from supervisor.host.definitions import Reading
 from supervisor.policy.definition import Definition
@@ -15,23 +16,24 @@ _WRITING = stat.S_IWGRP | stat.S_IWOTH
 
 def findings(state_dir: str, reading: Reading) -> Iterator[Finding]:
     """Our own state dir, then each gateway's state dir and config file."""
+    own = whose.account(state_dir).pw_uid
     if os.path.isdir(state_dir):
-        yield from _private("state dir", state_dir, os.geteuid(), "700")
+        yield from _private("state dir", state_dir, own, "700")
     for definition in reading.known:
-        found = list(_of(definition))
+        found = list(_of(definition, own))
         yield from found or [ok("permissions", f"{definition.name}: {definition.state_dir} is its own user's alone")]
 
 
-def _of(definition: Definition) -> Iterator[Finding]:
-    owner = _uid(definition)
+def _of(definition: Definition, own: int) -> Iterator[Finding]:
+    owner = _uid(definition, own)
     for path, mode in ((definition.state_dir, "700"), (definition.config_path, "600")):
         if owner is not None and os.path.exists(path):
             yield from (each for each in _private("permissions", path, owner, mode) if each.severity != "ok")
 
 
-def _uid(definition: Definition) -> int | None:
+def _uid(definition: Definition, own: int) -> int | None:
     try:
-        return os.geteuid() if definition.user is None else pwd.getpwnam(definition.user).pw_uid
+        return own if definition.user is None else pwd.getpwnam(definition.user).pw_uid
     except KeyError:
         return None  # the definition's own fault tells it
 

@@ -24,7 +24,7 @@ def _rows(reading: Reading) -> list[tuple[str, ...]]:
     families = _families(reading)
     rows: list[tuple[str, ...]] = [_HEADINGS]
     for name in sorted(families.keys() | broken):
-        note = "unusable: see `clawsup check`" if name in broken else ""
+        note = "see clawsup check" if name in broken else ""
         if name not in families:
             rows.append((name, "-", "-", "-", "-", "-", note))
             continue

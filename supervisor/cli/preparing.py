@@ -1,13 +1,13 @@
 """Gets a profile ready to run: finds its launcher, and has OpenClaw give it the least config that starts (R7)."""
 
 import os
-import pwd
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from supervisor.brain.launchers import Launchers, Place, account_of
+from supervisor.cli import whose
 from supervisor.cli.unit_target import Target
 from supervisor.errors import ClawsupError
 from supervisor.host import systemd
@@ -28,9 +28,9 @@ class Workbench:
     launchers: Launchers
 
     @classmethod
-    def of(cls, conf_dir: str, state_dir: str, own_dir: str) -> "Workbench":
-        """One for the two directories given before the verb."""
-        place = Place(Path(conf_dir), Path(state_dir), own_dir, dict(os.environ))
+    def of(cls, conf_dir: str, state_dir: str, own_dir: str, **inherited: str) -> "Workbench":
+        """One for the two directories given before the verb; `inherited` is laid over our own environment."""
+        place = Place(Path(conf_dir), Path(state_dir), own_dir, {**os.environ, **inherited})
         return cls(place, Launchers(place))
 
     def environment(self, definition: Definition, launcher: str, extra: Mapping[str, str]) -> dict[str, str]:
@@ -41,16 +41,16 @@ class Workbench:
         """Ask a definition's launcher for its version, in the gateway's environment."""
         launcher = self.launchers.find(definition)
         if launcher is None:
-            return Answer(None, f"{definition.command[0]}: no such launcher")
+            return Answer(None, "no such launcher")
         environment = self.environment(definition, launcher, extra)
         return ask_version((launcher, *definition.command[1:]), environment)
 
 
-def this_target() -> Target:
-    """Whom old units are looked for: the user that types, with the home that its gateways live in."""
-    entry = pwd.getpwuid(os.geteuid())
-    home = os.path.expanduser("~")
-    return Target("user", systemd.User(entry.pw_name, entry.pw_uid, entry.pw_gid, (), home, entry.pw_shell))
+def this_target(state_dir: str) -> Target:
+    """Whom old units are looked for: the user whose supervisor it is, with the home that its gateways live in."""
+    found = whose.account(state_dir)
+    user = systemd.User(found.pw_name, found.pw_uid, found.pw_gid, (), found.pw_dir, found.pw_shell)
+    return Target("user", user)
 
 
 def unset(reading: Reading) -> tuple[Definition, ...]:

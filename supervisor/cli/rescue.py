@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 
-from supervisor.brain.launchers import owner_of
+from supervisor.brain.launchers import home_of, owner_of
 from supervisor.cli import words
 from supervisor.control.address import socket_path
 from supervisor.control.client import checked, request
@@ -27,13 +27,13 @@ from supervisor.openclaw.rescuing import Hook, Side
 from supervisor.policy.definition import Definition
 
 _SKILLS_S = 60
-_UP = frozenset({"ready", "degraded"})
+_UNSUPERVISED = "unsupervised"
 _READ_ONLY = "OPENCLAW_CONFIG_READONLY"
 
 
 def main(args: argparse.Namespace) -> int:
     """Carry one of the three out."""
-    reading = read(Path(args.conf_dir), home=Path(os.path.expanduser("~")))
+    reading = read(Path(args.conf_dir))
     rescue = next((each for each in reading.known if each.role == "rescue"), None)
     if rescue is None:
         raise ClawsupError('no definition has role = "rescue"', mend="clawsup add rescue --role rescue")
@@ -81,13 +81,13 @@ def _status(args: argparse.Namespace, rescue: Definition, side: Side, reading: R
         "patients": list(rescue.patients),
         **_skill_facts(args, rescue, side),
         "called_by": "hook" if isinstance(hook, Hook) else "command",
-        "hook": _proof(rescue, hook) if state in _UP else f"not asked: {rescue.name} is {state}",
+        "hook": _proof(rescue, hook) if state in words.UP else f"not asked: {rescue.name} is {state}",
         "install": "shared" if any(_launcher(rescue) == _launcher(each) for each in patients) else "apart",
         "provider": _provider(side, sides),
         "config": "read-only" if side.environment.get(_READ_ONLY) == "1" else "writable",
     }
     open_enough = facts["hook"] == "answers" or facts["called_by"] == "command"
-    could = state in _UP and facts["skill"] == "installed" and facts["skill_loaded"] is True and open_enough
+    could = state in words.UP and facts["skill"] == "installed" and facts["skill_loaded"] is True and open_enough
     warnings = [
         {"warning": warning, "mend": mend} for each in sides for warning, mend in rescuing.entangled(side, each)
     ]
@@ -95,6 +95,7 @@ def _status(args: argparse.Namespace, rescue: Definition, side: Side, reading: R
     said = [f"{key:<13} {words.printable(_said(value))}" for key, value in facts.items()]
     for each in warnings:
         said += [f"warning: {words.printable(each['warning'])}", f"  mend: {words.printable(each['mend'])}"]
+    said += [f"{rescue.name} could {'' if could else 'not '}be called now"]
     _told(args, {**facts, "could_be_called": could, "warnings": warnings}, "\n".join(said))
     return 0 if could else ClawsupError.exit_code
 
@@ -104,9 +105,19 @@ def _faults(rescue: Definition, facts: Mapping[str, Any]) -> Iterator[tuple[str,
     if facts["install"] == "shared":
         mend = f"clawsup runtime install VERSION, and set `command` of {rescue.name} to it"
         yield "rescue and patient run from one installation of OpenClaw", mend
+    if facts["state"] not in words.UP:
+        mend = "clawsup up" if facts["state"] == _UNSUPERVISED else f"clawsup why {rescue.name}"
+        yield f"{rescue.name} is {facts['state']}", mend
     if facts["skill"] != "installed":
         yield f"the skill is {facts['skill']}", "clawsup rescue enable"
-    if facts["called_by"] == "hook" and facts["state"] in _UP and facts["hook"] != "answers":
+    elif facts["skill_loaded"] is not True:
+        how = (
+            "is not loaded by OpenClaw"
+            if facts["skill_loaded"] is False
+            else "may not be loaded: OpenClaw does not say"
+        )
+        yield f"the skill {how}", f"clawsup exec {rescue.name} -- openclaw skills list"
+    if facts["called_by"] == "hook" and facts["state"] in words.UP and facts["hook"] != "answers":
         yield (
             f"the hook: {facts['hook']}",
             f"correct `hooks` in {rescue.config_path}, then clawsup restart {rescue.name}",
@@ -124,7 +135,7 @@ def _state(args: argparse.Namespace, rescue: Definition) -> str:
     try:
         entry = checked(*request(socket_path(args.state_dir), "GET", f"/v1/gateways/{rescue.name}"))
     except NoSupervisor:
-        return "unsupervised"
+        return _UNSUPERVISED
     return str(entry["state"])
 
 
@@ -147,8 +158,9 @@ def _provider(side: Side, patients: list[Side]) -> str:
 
 def _side(definition: Definition, reading: Reading) -> Side:
     config = _config(definition)
-    root = os.path.expanduser(definition.workspace or rescuing.workspace(config, definition.state_dir))
-    return Side(definition.name, config, reading.environments[definition.name], definition.state_dir, root)
+    environment = reading.environments[definition.name]
+    root = definition.workspace or rescuing.workspace(config, definition.state_dir, home_of(definition, environment))
+    return Side(definition.name, config, environment, definition.state_dir, root)
 
 
 def _said(value: object) -> str:

@@ -15,33 +15,39 @@ from supervisor.openclaw.ports import Family
 from supervisor.policy.definition import Definition
 
 
-def findings(state_dir: str, reading: Reading, document: Mapping[str, Any] | None) -> Iterator[Finding]:
-    """Units, pm2, crontabs; then processes and ports."""
-    yield from _starters(reading)
+def findings(
+    state_dir: str, reading: Reading, document: Mapping[str, Any] | None, *, supervised: bool
+) -> Iterator[Finding]:
+    """Units, pm2, crontabs; then processes and ports. A supervisor may be there (`supervised`) and give no document."""
+    yield from _starters(state_dir, reading)
     ours = {entry["pid"] for entry in document["gateways"] if entry["pid"]} if document else set()
-    seen = [*_processes(state_dir, reading, ours, supervised=document is not None)]
+    seen = [*_processes(state_dir, reading, ours, supervised=supervised)]
     named = {pid for _, pid in seen}
-    yield from (finding for finding, _ in seen)
+    others = [finding for finding, _ in seen if finding]
+    yield from others
     held = [finding for definition in reading.known for finding in _held(definition, ours | named)]
     yield from held
-    if not seen and not held:
+    if not others and not held:
         yield ok("ports, locks", "nobody else has a port or a state dir of these gateways")
 
 
-def _starters(reading: Reading) -> Iterator[Finding]:
-    units = old_units.find(this_target(), reading.known)
+def _starters(state_dir: str, reading: Reading) -> Iterator[Finding]:
+    target = this_target(state_dir)
+    units = old_units.find(target, reading.known)
     for unit in units:
         yield error("units", str(unit), unit.type("disable --now"))
     dirs = {os.path.realpath(definition.state_dir): definition.name for definition in reading.known}
-    rivals = [each for each in services.starters(os.path.expanduser("~")) if each.state_dir in dirs]
+    rivals = [each for each in services.starters(target.user.home) if each.state_dir in dirs]
     for rival in rivals:
         yield error(rival.kind.partition(" ")[0], f"{rival} starts the gateway {dirs[rival.state_dir]} too", rival.mend)
     if not units and not rivals:
-        yield ok("rivals", "no unit, pm2 entry or crontab line of this user starts one of these gateways")
+        yield ok("rivals", f"no unit, pm2 entry or crontab line of {target.user.name} starts one of these gateways")
 
 
-def _processes(state_dir: str, reading: Reading, ours: set[int], *, supervised: bool) -> Iterator[tuple[Finding, int]]:
-    """Gateways on our state dirs that the supervisor does not know: strangers, or what a dead supervisor left running."""
+def _processes(
+    state_dir: str, reading: Reading, ours: set[int], *, supervised: bool
+) -> Iterator[tuple[Finding | None, int]]:
+    """Gateways on our state dirs that the supervisor does not name: strangers, what a dead one left, what a silent one has."""
     dirs = {os.path.realpath(definition.state_dir): definition for definition in reading.known}
     for running in profiles.gateways():
         definition = dirs.get(running.state_dir)
@@ -49,9 +55,9 @@ def _processes(state_dir: str, reading: Reading, ours: set[int], *, supervised: 
             continue
         who = strangers.describe(running.pid)
         if running.supervisor and os.path.realpath(running.supervisor) == os.path.realpath(state_dir):
-            if not supervised:
-                text = f"{definition.name} runs on without a supervisor: {who}"
-                yield warning("orphans", text, "clawsup run adopts it as it is"), running.pid
+            text = f"{definition.name} runs on without a supervisor: {who}"
+            orphan = warning("orphans", text, "clawsup run adopts it as it is")
+            yield None if supervised else orphan, running.pid
         else:
             text = f"{definition.state_dir} of {definition.name} is used by {who}"
             yield error("processes", text, "stop it with what started it"), running.pid

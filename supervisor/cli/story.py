@@ -32,7 +32,7 @@ def _facts(entry: Mapping[str, Any], at: float) -> Iterator[tuple[str, str]]:
     for warning in entry.get("warnings") or ():
         yield "warning", warning
     if last_exit := entry.get("last_exit"):
-        yield "last exit", f"{words.ending(last_exit)}, {words.since(last_exit.get('at'), at)} ago"
+        yield "last life", f"{words.ending(last_exit)}, {words.since(last_exit.get('at'), at)} ago"
     yield "restarts", str(entry["restarts"])
     yield "pid", f"{entry['pid']}{' (adopted)' if entry.get('adopted') else ''}" if entry["pid"] else ""
     yield "memory", f"{entry['rss_bytes'] / _MIB:.0f} MiB" if entry.get("rss_bytes") else ""
@@ -63,12 +63,16 @@ def next_step(entry: Mapping[str, Any], at: float) -> str:
             return "starts once that is mended, with: clawsup reload"
         case "blocked":
             return f"starts by itself once that is mended{f' ({retry} at the latest)' if retry else ''}"
+        case "failed" if not entry.get("next_retry_at"):
+            return retry
         case "backoff" | "failed":
             return f"{retry or 'tried again later'}; at once with: clawsup start {name}"
         case "starting":
             return "ready as soon as it says that it has started"
         case "hung" | "stopping":
             return "started again as soon as its process is gone"
+        case "repairing":
+            return "a start, as soon as that is done, shows whether it has helped"
         case "degraded":
             return "runs on; its own /readyz names what is missing"
         case _:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("GATEWAY", "STATE", "FOR", "PORT", "RESTARTS", "")
 _GAP = "  "
-_CUT = "…"
 _FALLEN = frozenset({"backoff", "failed", "hung"})  # what is blocked has a mend beneath
 
 
@@ -87,9 +86,7 @@ def _line(row: tuple[str, ...], widths: list[int], room: int) -> str:
 def _cut(text: str, room: int) -> str:
     """Give as much of a note as there is room for: its first part whole rather than a torn piece of the second."""
     first = text.partition("; ")[0]
-    if len(text) <= room or len(first) <= room:
-        return text if len(text) <= room else first
-    return text[: max(0, room - 1)] + _CUT
+    return first if len(first) <= room < len(text) else words.cut(text, room)
 
 
 def _beneath(entry: Mapping[str, Any], text: str, room: int, width: int) -> list[str]:
@@ -99,8 +96,11 @@ def _beneath(entry: Mapping[str, Any], text: str, room: int, width: int) -> list
     mend = words.printable(entry.get("mend") or "")
     if len(text) <= room and not mend:
         return []
-    lines = _wrapped(f"{words.printable(entry['name'])}: ", text or entry["state"], width)
-    return lines + (_wrapped("  mend: ", mend, width) if mend else [])
+    name = words.printable(entry["name"])
+    if len(text) <= room:
+        return _wrapped(f"{name}: mend: ", mend, width)
+    left = text.removeprefix(f"{_cut(text, room)}; ")  # what has found room stands in the row already
+    return _wrapped(f"{name}: ", left, width) + (_wrapped("  mend: ", mend, width) if mend else [])
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:

@@ -16,7 +16,7 @@ def findings(conf_dir: str, state_dir: str, reading: Reading, document: Mapping[
     """The units of these two directories, the host's and this user's; then containment."""
     where = unit.directories_line(conf_dir, state_dir)
     need = unit.stop_s(reading.known)
-    for manager in (systemd.Manager(), this_target().manager):
+    for manager in (systemd.Manager(), this_target(state_dir).manager):
         for file in manager.unit_files(unit.NAME):
             if unit.directories_of(file.text) == where:
                 yield _stop_time(file, need, typed(manager, f"edit {unit.NAME}"))

@@ -10,10 +10,9 @@ from typing import NoReturn
 
 from supervisor.cli import words
 from supervisor.cli.beginning import begin
-from supervisor.cli.front import Front, addresses, fork_front
+from supervisor.cli.front import Front, fork_front, picture
 from supervisor.cli.preparing import Workbench, set_up, unset
 from supervisor.cli.run import keeper_argv, make_private
-from supervisor.cli.table import table
 from supervisor.control.address import socket_path
 from supervisor.control.client import checked, request
 from supervisor.errors import DefinitionsUnusable, NoSupervisor, SupervisorRunning
@@ -56,7 +55,7 @@ def _is_running(args: argparse.Namespace, socket: str) -> bool:
         return False
     same = os.path.realpath(args.conf_dir) == os.path.realpath(document["supervisor"]["conf_dir"])
     reading = _read(args.conf_dir) if same else None
-    print(f"{table(document)}\n\n{addresses(document, _encrypted(reading) if reading else ())}")
+    print(picture(document, _encrypted(reading) if reading else ()))
     print("the supervisor runs already; everything else: clawsup --help")
     if args.port:
         words.tell(f"--port {args.port} changed nothing: main has its port (clawsup ports)")

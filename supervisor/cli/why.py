@@ -9,11 +9,11 @@ from typing import Any
 from urllib.parse import quote
 
 from supervisor.cli import words
-from supervisor.cli.completion import names
+from supervisor.cli.logs import known_log
 from supervisor.cli.story import next_step
 from supervisor.control.address import socket_path
 from supervisor.control.client import checked, request
-from supervisor.errors import NoSuchGateway, NoSupervisor
+from supervisor.errors import NoSupervisor
 from supervisor.host.incidents import Incidents
 from supervisor.host.journal import read as read_journal
 from supervisor.host.logs.reading import tail
@@ -78,13 +78,14 @@ def _told(entry: Mapping[str, Any], incident: Mapping[str, Any] | None) -> list[
     if ended:
         cause = _CAUSES.get(str(ended.get("cause")), "")
         when = words.since(ended.get("at"), at)
-        lines.append(f"  last exit  {words.ending(ended)}, {when} ago{f': {cause}' if cause else ''}")
-    lines += [f"  warning    {words.printable(text)}" for text in entry.get("warnings") or ()]
-    if not ended and not entry.get("reason") and not entry.get("warnings"):
+        lines.append(f"  last life  {words.ending(ended)}, {when} ago{f': {cause}' if cause else ''}")
+    warnings = "; ".join(entry.get("warnings") or ())
+    lines += [f"  warning    {words.printable(warnings)[:_LONGEST]}"] if warnings else []
+    if not ended and not entry.get("reason") and not warnings:
         lines.append("  nothing went wrong that is still remembered")
     repaired = _repaired(incident or {})
     lines += [f"  {label:<10} {words.printable(text)[:_LONGEST]}" for label, text in repaired]
-    said = [line for line in entry.get("log_tail") or () if line.strip()][-_SAID + len(repaired) :]
+    said = [line for line in entry.get("log_tail") or () if line.strip()][-_SAID + len(repaired) + bool(warnings) :]
     if said and (ended or entry["state"] != "ready"):
         lines.append("  it said last:")
         lines += [f"    {words.printable(line)[:_LONGEST]}" for line in said]
@@ -111,7 +112,7 @@ def _next(entry: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
     by_itself = next_step(entry, words.now())
     if "clawsup" in by_itself:
         return by_itself
-    return f"{by_itself}{'; ' if by_itself else ''}more: {_command(entry, incident)}"
+    return f"{by_itself or 'nothing by itself'}; more: {_command(entry, incident)}"
 
 
 def _command(entry: Mapping[str, Any], incident: Mapping[str, Any]) -> str:
@@ -133,9 +134,8 @@ def _from_files(args: argparse.Namespace) -> dict[str, Any]:
     mine = [
         event for event in read_journal(state_dir / "events.jsonl", last=_BACK) if event.get("gateway") == args.name
     ]
-    known = names(args.conf_dir)
-    if not mine and args.name not in known:
-        raise NoSuchGateway(f"no gateway is called {args.name}", mend=f"known: {', '.join(known) or 'none'}")
+    if not mine:
+        known_log(args, args.name)
     ended = next((event for event in reversed(mine) if event.get("event") == "exited"), None)
     trouble = next((event for event in reversed(mine) if event.get("event") in _TROUBLE), None)
     if trouble and ended and _seq(trouble) < _seq(ended):

@@ -21,6 +21,8 @@ _COLOURS = {
     "stopped": "2",
 }
 _TROUBLE = "31"
+UP = frozenset({"ready", "degraded"})
+ON_ITS_WAY = frozenset({"starting", "stopping", "repairing"})
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -88,10 +90,11 @@ def _signal_name(number: int) -> str:
 
 
 def retry(entry: Mapping[str, Any], at: float) -> str:
-    """Say when it is tried again by itself; empty when no time is set."""
+    """Say when it is tried again by itself; empty when that is not known."""
     due = instant(entry.get("next_retry_at"))
     if due is None:
-        return ""
+        # Of those that have failed only what the repair ladder could not mend has no time.
+        return "waits for its config file to change" if entry["state"] == "failed" else ""
     return f"retry in {due - at:.0f} s" if 0 < due - at < 100 else f"retry in {span(due - at)}"  # noqa: PLR2004 (two digits)
 
 
@@ -114,6 +117,11 @@ def progress(change: Mapping[str, Any], told: dict[str, str]) -> None:
 def printable(text: object) -> str:
     """Make text of others harmless to a terminal: one line, no control characters."""
     return "".join(character if character.isprintable() else "?" for character in str(text).replace("\n", " "))
+
+
+def cut(text: str, room: int) -> str:
+    """Give as much of it as there is room for, and a sign where that is not all."""
+    return text if len(text) <= room else text[: max(0, room - 1)] + "…"
 
 
 def coloured(state: str, text: str) -> str:

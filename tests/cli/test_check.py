@@ -125,4 +125,4 @@ def test_ports_tells_programs_what_cannot_be_used_too(clawsup: Clawsup, conf_dir
         },
         {"name": "b", "usable": False, "base": None, "control": None, "canvas": None, "relay": None, "cdp": None},
     ]
-    assert "unusable" in clawsup("ports").stdout
+    assert "see clawsup check" in clawsup("ports").stdout

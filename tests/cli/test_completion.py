@@ -54,6 +54,8 @@ def test_a_name_that_bash_would_run_is_not_offered(tmp_path: Path, conf_dir: Pat
         ("clawsup stop --n", {"--no-wait", "--now"}),
         ("clawsup --conf-dir CONF restart r", {"rescue"}),
         ("clawsup --conf-dir CONF logs ma", {"main"}),
+        ("clawsup --conf-dir CONF repair ma", {"main"}),
+        ("clawsup --conf-dir CONF config ma", {"main"}),
         ("clawsup runtime l", {"list"}),
         ("clawsup check ma", set()),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -32,8 +33,8 @@ def home(short_dir: Path, base_port: int) -> Path:
     return short_dir
 
 
-def looked(home: Path) -> tuple[int, Findings]:
-    done = clawsup(home / "s", "doctor", "--json", conf_dir=home / "conf.d", env=environment(HOME=str(home)))
+def looked(home: Path, **env: str) -> tuple[int, Findings]:
+    done = clawsup(home / "s", "doctor", "--json", conf_dir=home / "conf.d", env=environment(HOME=str(home), **env))
     found: Findings = {}
     for finding in json.loads(done.stdout)["findings"]:
         found.setdefault((finding["about"], finding["severity"]), []).append(finding)
@@ -55,6 +56,50 @@ def test_a_running_supervisor_is_well(home: Path) -> None:
         found = looked(home)[1]
         assert ("supervisor", "ok") in found
         assert ("containment", "ok") in found
+
+
+def test_a_launcher_is_looked_for_where_the_running_supervisor_looks_or_else_where_this_shell_does(home: Path) -> None:
+    """The shell that `doctor` is typed in may know nothing of the PATH that the unit gives the supervisor."""
+    definition = home / "conf.d/main.toml"
+    definition.write_text(definition.read_text().partition("command")[0])
+    (home / "bin").mkdir()
+    (home / "bin/openclaw").write_text(f'#!/bin/sh\nexec {sys.executable} -I {FAKE} "$@"\n')
+    (home / "bin/openclaw").chmod(0o755)
+    with supervisor(Fleet({"main": entry("main")}, path=f"{home}/bin:/usr/bin:/bin"), home / "s"):
+        (well,) = looked(home, PATH="/usr/bin:/bin")[1]["OpenClaw", "ok"]
+    assert well["text"].endswith(f"({home}/bin/openclaw, on the supervisor's PATH)")
+    (lost,) = looked(home, PATH="/usr/bin:/bin")[1]["OpenClaw", "error"]
+    assert lost["text"] == "openclaw does not work: no such launcher, on this shell's PATH"
+
+
+def test_the_gateways_of_a_supervisor_that_does_not_answer_are_no_orphans(home: Path, base_port: int) -> None:
+    """Their mark tells whose they are; what holds their lock and port is not to be ended."""
+    argv = [sys.executable, "-I", str(FAKE), "--profile", "main", "gateway", "run", "--port", str(base_port)]
+    env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "CLAWSUP_RUN": "x", "CLAWSUP_STATE_DIR": str(home / "s")}
+    with subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL) as gateway, socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(home / "s/control.sock"))
+        deaf.listen()
+        try:
+            wait_for((home / ".openclaw-main/fake/lives.jsonl").exists, "the gateway")
+            _, found = looked(home)
+        finally:
+            gateway.kill()
+    assert "does not answer" in found["supervisor", "error"][0]["text"]
+    assert {about for about, severity in found if severity != "ok"} <= {"supervisor", "memory", "Node", "clock"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks after the supervisor of somebody else")
+def test_root_is_told_how_things_are_for_the_user_whom_the_supervisor_runs_as(home: Path) -> None:
+    """A system unit runs as somebody: what is theirs is right, and is not to be given to root."""
+    definition = home / "conf.d/main.toml"
+    named = f'state_dir = "{home}/.openclaw-main"\nconfig_path = "{home}/.openclaw-main/openclaw.json"\n'
+    definition.write_text(named + definition.read_text())
+    theirs = pwd.getpwnam("nobody").pw_uid
+    for path in (home / "s", home / ".openclaw-main", home / ".openclaw-main/openclaw.json"):
+        os.chown(path, theirs, -1)
+    found = looked(home)[1]
+    assert {about for about, severity in found if severity == "error"} == set()
+    assert ("permissions", "ok") in found
 
 
 def test_every_warning_and_error_has_a_mend_and_text_is_for_people(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.typed import clawsup, environment
+from tests.control.in_memory import Fleet, entry, supervisor
 
 DUMP = """#!/usr/bin/env python3
 import json, os, sys
@@ -183,6 +185,33 @@ def test_what_cannot_be_run_is_said_with_the_exit_code_a_shell_would_give(
     assert got[:2] == (code, "")
     assert said in got[2]
     assert "\n  mend: " in got[2]
+
+
+@pytest.mark.parametrize("words", [["exec", "old", "--", "true"], ["config", "old", "history"]])
+def test_of_a_gateway_whose_definition_is_gone_that_is_said(short_dir: Path, words: list[str]) -> None:
+    """It runs on, and `status` shows it: that no gateway has the name would not be true."""
+    (short_dir / "main.toml").write_text("port = 18789\n")
+    with supervisor(Fleet({"old": entry("old")}), short_dir):
+        done = clawsup(short_dir, *words, conf_dir=short_dir)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"the definition of old is gone ({short_dir}/old.toml is not there); its gateway is ready" in done.stderr
+    assert "clawsup status old" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks after the supervisor of somebody else")
+def test_root_becomes_the_user_whom_the_supervisor_runs_as(short_dir: Path) -> None:
+    """R19: a system unit runs as somebody, and `~` in its definitions is that user's home."""
+    for directory in ("s", "theirs"):
+        (short_dir / directory).mkdir()
+        os.chown(short_dir / directory, pwd.getpwnam("nobody").pw_uid, -1)
+    short_dir.chmod(0o755)
+    places = f'state_dir = "{short_dir}/theirs"\nconfig_path = "{short_dir}/theirs/c.json"\n'
+    (short_dir / "main.toml").write_text(f"port = 18789\n{places}")
+    done = clawsup(short_dir / "s", "exec", "main", "--", "sh", "-c", 'id -un; echo "$USER $HOME"', conf_dir=short_dir)
+    if "cannot read this clawsup" in done.stderr:
+        pytest.skip("another user cannot read these sources")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["nobody", f"nobody {pwd.getpwnam('nobody').pw_dir}"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")

@@ -74,7 +74,7 @@ def test_events_are_told_to_people_and_to_programs(state_dir: Path) -> None:
     people = clawsup(state_dir, "events").stdout.splitlines()
     programs = [json.loads(line) for line in clawsup(state_dir, "events", "--json").stdout.splitlines()]
 
-    assert people[0].split(" ", 1)[1] == "main: exited: exit 1 after 2.0 s"
+    assert people[0].split(" ", 1)[1] == "main: exited: code 1 after 2.0 s"
     assert people[1].split(" ", 1)[1] == "supervisor: stopped"
     assert [(event["seq"], event["event"]) for event in programs] == [(1, "exited"), (2, "supervisor_stopped")]
 

@@ -150,9 +150,9 @@ def test_a_name_gets_the_whole_story(short_dir: Path) -> None:
         "why        five crashes",
         "mend       read its log",
         "next       retry in 14m; at once with: clawsup start main",
-        "last exit  exit 1 after 2.1 s (crash), ",
+        "last life  exit 1 after 2.1 s (crash), ",
         "config     /s/main/openclaw.json (good)",
-        "2026-01-01T00:00:00Z main: exited: exit 1",
+        "2026-01-01T00:00:00Z main: exited: code 1",
         "last ?[31mline",
     ):
         assert f"  {part}" in story

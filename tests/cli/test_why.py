@@ -41,7 +41,7 @@ def test_every_cause_is_said_in_words(short_dir: Path, cause: str) -> None:
     ("state", "mend", "command"),
     [
         ("backoff", None, "clawsup start main"),
-        ("failed", None, "clawsup start main"),
+        ("failed", None, "clawsup incidents show {id}"),
         ("ready", None, "clawsup incidents show {id}"),
         ("degraded", None, "clawsup incidents show {id}"),
         ("hung", None, "clawsup incidents show {id}"),
@@ -62,6 +62,21 @@ def test_the_last_line_ends_with_the_one_next_command(
     assert lines[-1].startswith("  next")
     assert lines[-1].endswith(f": {command.format(id=ident)}")
     assert lines[-1].count("clawsup") == 1
+
+
+def test_warnings_leave_why_within_its_ten_lines(short_dir: Path) -> None:
+    steps = [{"rung": "rollback", "detail": "in place again"}]
+    account = {"cause": "crash", "tried": steps, "ended": "mended: it started"}
+    Incidents(short_dir / "incidents").open("main", account, {})
+    warnings = [f"port {port} is held by pid 5" for port in range(18800, 18809)]
+    exits = EXIT | {"at": "2020-01-01T00:00:00Z"}
+    shown = entry("main", "degraded", reason="telegram", mend="see to it", warnings=warnings, last_exit=exits)
+    with supervisor(Fleet({"main": shown}, more=TAIL), short_dir):
+        lines = clawsup(short_dir, "why", "main").stdout.splitlines()
+    assert len(lines) <= 10
+    for text in ("telegram", "port 18800", "rollback", "mended", "line 9", "see to it"):
+        assert text in "\n".join(lines)
+    assert lines[-1].startswith("  next")
 
 
 def test_a_refused_config_leads_to_its_difference_from_the_good_one(short_dir: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from supervisor.host.incidents import Incidents
 from tests.cli.typed import clawsup
 from tests.control.in_memory import Fleet, entry, supervisor
 
@@ -73,3 +74,32 @@ def test_a_reload_that_met_a_definition_it_cannot_use_names_the_next_command(sho
 def test_the_table_names_the_command_that_tells_more_of_what_fell(short_dir: Path) -> None:
     fleet = Fleet({"main": entry("main", "backoff", reason="exit 1"), "work": entry("work")})
     assert said(short_dir, fleet, "status")[0].splitlines()[-1] == "more: clawsup why main"
+
+
+def test_what_no_rung_could_mend_says_what_it_waits_for(short_dir: Path) -> None:
+    """R25: it has no time, and is no longer tried by itself."""
+    reason, mend = "OpenClaw refuses it (exit 78); tried in vain: rollback, doctor", "correct that file"
+    fleet = Fleet({"main": entry("main", "failed", reason=reason, mend=mend)}, more=MORE)
+    waits = "waits for its config file to change"
+    assert said(short_dir, fleet, "status")[0].splitlines()[3:] == [
+        "main: OpenClaw refuses it (exit 78); tried in vain: rollback, doctor",
+        f"  mend: {mend}",
+        "more: clawsup why main",
+    ]
+    assert f"  next       {waits}" in said(short_dir, fleet, "status", "main")[0].splitlines()
+    assert f"  next       {waits}; more: clawsup status main" in said(short_dir, fleet, "why", "main")[0].splitlines()
+
+
+def test_an_incident_says_once_that_it_was_an_exit(short_dir: Path) -> None:
+    ended = {"code": 78, "signal": None, "ran_s": 2.1}
+    ident = Incidents(short_dir / "incidents").open("main", {"cause": "config", "exit": ended}, {})
+    assert "  ended: exit 78 after 2.1 s (config)" in clawsup(short_dir, "incidents", "show", ident).stdout.splitlines()
+    Incidents(short_dir / "incidents").update(ident, {"why": "exit 78 after 2.1 s"})
+    assert clawsup(short_dir, "incidents", "show", ident).stdout.count("exit 78") == 1
+
+
+def test_the_ports_of_a_definition_that_cannot_be_used_fit_eighty_columns(short_dir: Path) -> None:
+    (short_dir / "rescue.toml").write_text("port = 19789\nrole = 'none'\n")
+    lines = clawsup(short_dir, "ports", conf_dir=short_dir).stdout.splitlines()
+    assert lines[1].endswith("see clawsup check")
+    assert max(map(len, lines)) <= 80

@@ -151,6 +151,24 @@ def test_what_changes_later_is_told(host: Host) -> None:
     assert "main       starting" in host.said().partition("Ctrl-C")[2]
 
 
+def test_the_address_of_what_is_not_up_is_told_once_it_is(host: Host) -> None:
+    """Whoever holds the port meanwhile would be taken for the gateway."""
+    host.up("--port", str(host.base))
+    host.shows("Ctrl-C stops them all")
+    assert host.supervisor.stop() == 0
+    address = f"http://127.0.0.1:{host.base}/"
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        stranger.bind(("127.0.0.1", host.base))
+        stranger.listen()
+        host.up()
+        host.shows("Ctrl-C stops them all")
+        assert "main    not now: it is blocked" in host.said()
+        assert "to get in: clawsup exec rescue" in host.said()
+        assert address not in host.said()
+    host.shows(f"main       ready: {address}")
+
+
 def test_a_default_profile_bot_becomes_main_as_it_is(host: Host) -> None:
     """R6: its files and its port stay, the rescue is a new one beside it."""
     config = host.profile("default", host.base) / "openclaw.json"

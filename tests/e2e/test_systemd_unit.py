@@ -74,6 +74,16 @@ def test_installing_again_changes_nothing(unit: Installed) -> None:
     assert (again.returncode, unit.pids_of_gateways()) == (0, before)
 
 
+def test_what_root_types_for_it_is_done_as_the_one_it_runs_as(unit: Installed) -> None:
+    """R19: alice's definitions mean her home, and what is written must stay readable to her supervisor."""
+    done = unit.type("exec", "main", "--", "sh", "-c", 'id -un; echo "$HOME"')
+    assert (done.returncode, done.stdout.split()) == (0, ["alice", "/home/alice"]), done.stderr
+    assert unit.type("config", "main", "history").returncode == 0
+    looked = unit.type("doctor").stdout
+    assert f"{unit.state_dir} is closed to others" in looked
+    assert "belongs to uid" not in looked
+
+
 def test_reload_disturbs_nobody(unit: Installed) -> None:
     """SIGHUP by ExecReload."""
     before, main = unit.pids_of_gateways(), unit.keeper()
