@@ -13,7 +13,7 @@ import anyio
 
 from supervisor.policy import fleet as policy
 from supervisor.policy import record
-from supervisor.policy.actions import Action
+from supervisor.policy.actions import Action, Spawn
 from supervisor.policy.definition import Definition
 from supervisor.policy.events import Event, Ticked
 from supervisor.policy.fleet import Fleet
@@ -34,8 +34,12 @@ class Hands(Protocol):
 class Memory(Protocol):
     """Keeps what must outlive a brain. Never raises: trouble with a disk is told elsewhere."""
 
-    def note(self, lines: Sequence[record.Line]) -> None:
+    def write(self, lines: Sequence[record.Line]) -> None:
         """Append to the journal."""
+        ...
+
+    def say(self, lines: Sequence[record.Line]) -> None:
+        """Tell a person."""
         ...
 
     def keep(self, child: Child) -> None:
@@ -100,16 +104,18 @@ class Daemon:
         before = self.fleet
         after, actions = policy.decide(before, event, now)
         lines = record.lines(before, event, after, actions, now)
-        self._memory.note(lines)
+        self._memory.write(lines)
         if lines:
             self._keep(before, after)
         self.fleet = after
         if after is not before:
             self._changed.set()
             self._changed = anyio.Event()
-        for action in actions:
+        # The users of a gateway wait for its spawn, and for nothing else that is to be done.
+        for action in sorted(actions, key=lambda action: not isinstance(action, Spawn)):
             child = after.children.get(getattr(action, "name", ""))
             self._hands.perform(action, child.definition if child else None)
+        self._memory.say(lines)
 
     def _keep(self, before: Fleet, after: Fleet) -> None:
         for name, child in after.children.items():

@@ -6,7 +6,6 @@ gateway.
 """
 
 import math
-import os
 import signal
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -14,10 +13,9 @@ from pathlib import Path
 from typing import TypeVarTuple, Unpack, assert_never
 
 import anyio
-import anyio.lowlevel
 from anyio.abc import TaskGroup, TaskStatus
 
-from supervisor.brain import preflight
+from supervisor.brain.births import Births, Born, Outcome
 from supervisor.brain.calling import Calling
 from supervisor.brain.casebook import Casebook
 from supervisor.brain.commands import Commands, Extra
@@ -25,14 +23,13 @@ from supervisor.brain.endings import Endings
 from supervisor.brain.eyes import Eyes
 from supervisor.brain.guard import Guard
 from supervisor.brain.identity import Identity
-from supervisor.brain.launchers import Launchers, Place, Short, account_of
-from supervisor.brain.lives import SWEEP_PAUSE_S, SWEEP_ROUNDS, Lives, Living
+from supervisor.brain.launchers import Launchers, Place
+from supervisor.brain.lives import Lives, Living
 from supervisor.brain.mender import Mender
 from supervisor.brain.outputs import Outputs
-from supervisor.host import cgroups, locks, processes
+from supervisor.host import cgroups, processes
 from supervisor.host.line import Line
 from supervisor.host.locks import LowSlot
-from supervisor.openclaw import launch
 from supervisor.policy.actions import (
     Action,
     CancelRepair,
@@ -53,21 +50,21 @@ from supervisor.policy.actions import (
     Watch,
 )
 from supervisor.policy.definition import Definition
-from supervisor.policy.events import Adopted, Event, Exited, Spawned, SpawnFailed, SpawnRefused
-from supervisor.policy.facts import Cause, Obstacle
+from supervisor.policy.events import Adopted, Event, Exited
+from supervisor.policy.facts import Cause
 from supervisor.policy.state import Life
 
 Ts = TypeVarTuple("Ts")
+
+# So long is what a new gateway does first; a sweep, for which `finish` waits, takes longer than that.
+BEHIND_S = 0.01
 
 
 class Hands:
     """The doors of one brain, tied together; nothing is done before `run` has started."""
 
     def __init__(self, place: Place, identity: Identity, line: Line, slot: LowSlot, extra: Extra) -> None:
-        self._place = place
         self._line = line
-        self._slot = slot
-        self._extra = extra
         self.launchers = Launchers(place)
         self.lives = Lives(identity, cgroups.ground())
         self.outputs = Outputs(place.state_dir / "logs", line, self.lives, self.begin)
@@ -77,6 +74,7 @@ class Hands:
         self.casebook = Casebook(place.state_dir, self.guard, self.launchers)
         self.eyes = Eyes(self.lives, self.launchers, self.guard, extra, self.outputs.written)
         self._endings = Endings(place, self.launchers, self.guard, self.lives, extra, self.outputs.written)
+        self._births = Births(self.launchers, self.guard, self.lives, self.outputs, slot, extra, self._swept_once)
         self._mender = Mender(self.guard, self.casebook, self.commands, self.calling)
         self._watches: dict[str, anyio.CancelScope] = {}
         self._sweeping = 0
@@ -160,7 +158,7 @@ class Hands:
     def _begin(self, action: Spawn | Probe | Watch | ConsumeHandoff, definition: Definition) -> None:
         match action:
             case Spawn():
-                self._start(self._spawn, action, definition)
+                self._spawn(action, definition)
             case Probe():
                 self._start(self._probe, action, definition)
             case Watch():
@@ -177,84 +175,25 @@ class Hands:
                 processes.send(living.process, signal.SIGKILL)
             self._sweep_soon(action.name, action.life)
         elif living is not None:
+            living.is_told_to_end = True
             processes.terminate(living.process)
 
-    async def _spawn(self, action: Spawn, definition: Definition) -> None:
-        extra = self._extra(definition)
-        launcher = await self.launchers.usable(definition, extra)
-        if not isinstance(launcher, str):
-            self._refuse(action, launcher)
-            return
-        clear = await self._clear(definition)
-        if not isinstance(clear, preflight.Clear):
-            self._refuse(action, clear)
-            return
-        lacking = self.guard.lacks(definition) if "rollback" in definition.repair.steps else None
-        if lacking is not None:
-            locks.release(clear.lock)
-            self._post(SpawnRefused(action.name, action.life, lacking, self.guard.knows(definition)))
-            return
-        # From here on nothing waits: the low slot is lent to one spawn at a time.
-        config_key = self.guard.key(definition)
-        said_before = self.outputs.logs[action.name].written if action.name in self.outputs.logs else 0
-        process = self._spawn_at_once(action, definition, launcher, clear.lock)
-        if not isinstance(process, processes.Process):
-            self._refuse(action, process)
-            return
-        identity = self.launchers.identity(definition, launcher, extra)
-        living = Living(action.life, process, definition, identity)
-        living.config_key, living.said_before = config_key, said_before
-        self._lives_on(action.name, living)
-        self._post(Spawned(action.name, action.life, process.pid, process.start_ticks, clear.warnings))
-
-    def _spawn_at_once(
-        self, action: Spawn, definition: Definition, launcher: str, lock: int
-    ) -> processes.Process | Obstacle | Short:
-        """Hand lock and output over to a new process; ours are closed, whatever comes of it."""
-        try:
-            output = self.outputs.of(action.name).child_end()
-        except OSError as error:
-            locks.release(lock)
-            return Short(f"{error.strerror}: the FIFO of its output")
-        account = account_of(definition)
-        token = self.lives.token(action.name, action.life)
-        environment = self.launchers.environment(definition, launcher, self._extra(definition), token)
-        argv = launch.argv(definition, launcher)
-        try:
-            with self.lives.cradle(action.name, action.life) as mark, self._slot.lend(lock) as low:
-                user = account[1] if account else None
-                first = definition.role == "rescue"
-                plan = processes.Plan(argv, environment, definition.state_dir, output, low, user, mark, first)
-                process = processes.spawn(plan)
-        finally:
-            os.close(output)
-            locks.release(lock)
-        if isinstance(process, processes.NotSpawned):
-            return self.launchers.refused(definition, process)
-        return process
-
-    async def _clear(self, definition: Definition) -> preflight.Clear | Obstacle | Short:
-        """Look, and where a dead life of ours is in the way, sweep it and look again."""
-        for _ in range(SWEEP_ROUNDS):
-            found = preflight.look(definition, ours=self.lives.is_leftover)
-            if isinstance(found, Obstacle) and self._sweeping:
-                # What stands in the way may be what is being swept, too quick to be named.
-                await self._swept.wait()
-                continue
-            if not isinstance(found, preflight.Leftovers):
-                return found
-            try:
-                processes.kill_all(found.pids, self.lives.is_leftover)
-            except OSError as error:
-                return Short(f"{error.strerror}: what an earlier life left behind")
-            await anyio.sleep(SWEEP_PAUSE_S)
-        return Short("what an earlier life left behind does not end")
-
-    def _refuse(self, action: Spawn, why: Obstacle | Short) -> None:
-        if isinstance(why, Short):
-            self._post(SpawnFailed(action.name, action.life, why.reason))
+    def _spawn(self, action: Spawn, definition: Definition) -> None:
+        # A task of its own would begin when all else of this decision has; but a rung may have something to put back.
+        climbing = self._mender.is_climbing(action.name)
+        outcome = None if climbing else self._births.at_once(action, definition)
+        if outcome is None:
+            self._start(self._spawn_in_time, action, definition)
         else:
-            self._post(SpawnRefused(action.name, action.life, why))
+            self._begun(action, outcome)
+
+    async def _spawn_in_time(self, action: Spawn, definition: Definition) -> None:
+        self._begun(action, await self._births.patiently(action, definition))
+
+    def _begun(self, action: Spawn, outcome: Outcome) -> None:
+        if isinstance(outcome, Born):
+            self._lives_on(action.name, outcome.living)
+        self._post(outcome.told if isinstance(outcome, Born) else outcome)
 
     def _lives_on(self, name: str, living: Living) -> None:
         self.lives.begin(name, living)
@@ -275,6 +214,8 @@ class Hands:
         answer = await self.eyes.probe(action, definition)
         if answer is not None:
             living = self.lives.of(action.name, action.life)
+            if living is not None:
+                living.started = living.started or bool(answer.answer.started)
             self.casebook.probed(action.name, action.at, answer.answer, living.process.pid if living else 0)
             self._post(answer)
 
@@ -287,8 +228,8 @@ class Hands:
         self._post(await self.eyes.consume(action, definition))
 
     async def _behind(self, write: Callable[[], None]) -> None:
-        """What is written about a life that is over waits for a successor that is due in the same decision."""
-        await anyio.lowlevel.checkpoint()
+        """What is written about a life that is over leaves the CPU to a successor that is due in the same decision."""
+        await anyio.sleep(BEHIND_S)
         write()
 
     def _sweep_soon(self, name: str, life: int) -> None:
@@ -303,6 +244,13 @@ class Hands:
             self._sweeping -= 1
             self._swept.set()
             self._swept = anyio.Event()
+
+    async def _swept_once(self) -> bool:
+        """Wait for the end of the sweep that ends next; False where none is under way."""
+        if self._sweeping:
+            await self._swept.wait()
+            return True
+        return False
 
     def _unwatch(self, name: str) -> None:
         scope = self._watches.pop(name, None)

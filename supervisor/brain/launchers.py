@@ -39,24 +39,24 @@ class Launchers:
 
     def __init__(self, place: Place) -> None:
         self._place = place
+        # A gateway that fell is not to wait for what cannot have changed.
+        self._path = launch.clean_path(place.inherited.get("PATH", os.defpath), [])
+        self._inherited = {**place.inherited, "PATH": self._path}
         self._usable: dict[tuple[str, ...], tuple[object, str]] = {}
 
     def find(self, definition: Definition) -> str | None:
         """The path that `command[0]` stands for on the supervisor's own PATH."""
-        path = launch.clean_path(self._place.inherited.get("PATH", os.defpath), [])
-        found = shutil.which(os.path.expanduser(definition.command[0]), path=path)  # noqa: PTH111 - "" would become "."
+        found = shutil.which(os.path.expanduser(definition.command[0]), path=self._path)  # noqa: PTH111 - "" would become "."
         return os.path.abspath(found) if found else None  # noqa: PTH100 - resolve() would leave the launcher's directory
 
     def environment(
         self, definition: Definition, launcher: str, extra: Mapping[str, str], token: str | None
     ) -> dict[str, str]:
         """The child's whole environment (INTERFACE.md §7)."""
-        inherited = dict(self._place.inherited)
-        inherited["PATH"] = launch.clean_path(inherited.get("PATH", os.defpath), [])
         account = account_of(definition)
         return launch.environment(
             definition,
-            inherited=inherited,
+            inherited=self._inherited,
             extra=extra,
             launcher_dir=str(Path(launcher).parent),
             own_dir=self._place.own_dir,
@@ -80,12 +80,21 @@ class Launchers:
 
     def version(self, definition: Definition) -> str:
         """The version that its launcher told when it was last found usable; "" before that."""
-        launcher = self.find(definition)
-        key = (launcher or "", *definition.command[1:], definition.user or "")
+        key = _key(definition, self.find(definition) or "")
         return version_in(self._usable.get(key, (None, ""))[1]) or ""
 
+    def known(self, definition: Definition, extra: Mapping[str, str]) -> str | None:
+        """The launcher's path where `--version` has worked and its files are the same since; it costs two stats."""
+        launcher = self.find(definition)
+        if launcher is None or (definition.user is not None and _user(definition.user) is None):
+            return None
+        known = self._usable.get(_key(definition, launcher), (None, ""))[0]
+        return launcher if known is not None and known == self.identity(definition, launcher, extra) else None
+
     async def usable(self, definition: Definition, extra: Mapping[str, str]) -> str | Obstacle | Short:
-        """The launcher's path when `--version` works in the child's environment; known answers cost two stats."""
+        """The launcher's path when `--version` works in the child's environment; who is known is not asked again."""
+        if (known := self.known(definition, extra)) is not None:
+            return known
         command = definition.command[0]
         if definition.user is not None and _user(definition.user) is None:
             # The C library says the same of a user who is gone and of a machine that cannot look.
@@ -95,11 +104,9 @@ class Launchers:
             return Obstacle("launcher", Cause.MISSING, reason, "create the user, or name another", reason)
         launcher = self.find(definition)
         if launcher is None:
-            return _no_launcher(command, f"{command}: no such launcher", "not there")
+            why = _absent(command)
+            return _no_launcher(command, why, why)
         identity = self.identity(definition, launcher, extra)
-        key = (launcher, *definition.command[1:], definition.user or "")
-        if self._usable.get(key, (None, ""))[0] == identity:
-            return launcher
         account = account_of(definition)
         result = await processes.run(
             (launcher, *definition.command[1:], "--version"),
@@ -114,7 +121,7 @@ class Launchers:
             said = (result.output.strip().splitlines() or ["it said nothing"])[0][:200]
             how = f"exit {result.code}" if result.code is not None else f"no answer in {VERSION_TIMEOUT_S:.0f} s"
             return _no_launcher(command, f"{launcher} --version: {how}: {said}", f"{identity}")
-        self._usable[key] = (identity, result.output.strip())
+        self._usable[_key(definition, launcher)] = (identity, result.output.strip())
         return launcher
 
 
@@ -135,6 +142,13 @@ def account_of(definition: Definition) -> tuple[launch.Account, processes.Accoun
     )
 
 
+def home_of(definition: Definition, environment: Mapping[str, str]) -> str:
+    """What `~` means to a gateway; `environment` is what `env_file` and `[env]` set."""
+    account = account_of(definition)
+    own = account[0].home if account is not None else os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+    return environment.get("OPENCLAW_HOME") or environment.get("HOME") or own
+
+
 def owner_of(definition: Definition) -> int | None:
     """The uid whose a gateway's files are; None where that is ours."""
     if definition.user is None:
@@ -144,11 +158,22 @@ def owner_of(definition: Definition) -> int | None:
     return None if uid == os.geteuid() else uid
 
 
+def _key(definition: Definition, launcher: str) -> tuple[str, ...]:
+    return (launcher, *definition.command[1:], definition.user or "")
+
+
 def _user(name: str) -> pwd.struct_passwd | None:
     try:
         return pwd.getpwnam(name)
     except KeyError:
         return None
+
+
+def _absent(command: str) -> str:
+    path = Path(os.path.expanduser(command))  # noqa: PTH111 - as in `find`
+    if "/" not in command or not path.exists():
+        return f"{command}: no such launcher"
+    return f"{command} is a directory, not a launcher" if path.is_dir() else f"{command} may not be executed"
 
 
 def _file_identity(path: str) -> tuple[int, int, int, int]:

@@ -35,7 +35,8 @@ EXEC_PAUSE_S = 0.005
 class Living:
     """One gateway process, pinned, and what must be compared at its end.
 
-    `tls` is None until its config was read, `said_before` what its log had taken in before it, None where that was not seen.
+    `started` is false until a probe has said so, `tls` None until its config was read, `said_before` what its log had taken in
+    before it, None where that was not seen.
     """
 
     def __init__(self, life: int, process: processes.Process, definition: Definition, launcher: object) -> None:
@@ -43,9 +44,11 @@ class Living:
         self.process = process
         self.definition = definition
         self.launcher = launcher
+        self.started = False
         self.tls: bool | None = None
         self.config_key = ""
         self.said_before: int | None = None
+        self.is_told_to_end = False
         self.over = anyio.Event()
 
 
@@ -64,7 +67,8 @@ class Lives:
     def begin(self, name: str, living: Living) -> None:
         """From now on this is the gateway's life; that an earlier one is over is on record, since this one has been decided."""
         for other, life in list(self._unburied):
-            if other == name:
+            # The one before may have ended in the same decision, whose Sweep is yet to come.
+            if other == name and life != living.life - 1:
                 self.bury(name, life)
         self._living[name] = living
 

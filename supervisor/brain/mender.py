@@ -55,6 +55,10 @@ class Mender:
             case _:
                 assert_never(action)
 
+    def is_climbing(self, name: str) -> bool:
+        """Whether a rung is under way, or has been cancelled and puts back what it found."""
+        return name in self._climbs
+
     async def _promote(self, action: Promote, definition: Definition, post: Post) -> None:
         """As soon as a disk takes it, for as long as the content is in its place."""
         while not self._guard.promote(definition, action.key, hot=action.how == "hot"):

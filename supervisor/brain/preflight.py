@@ -4,6 +4,7 @@ The order is the order of trust: launcher, owner, state directory and lock, port
 obstacle before a start: OpenClaw itself is the judge of that, in two seconds and by exit 78.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +34,9 @@ class Leftovers:
 
 def look(definition: Definition, *, ours: Callable[[int], bool]) -> Clear | Obstacle | Short | Leftovers:
     """Take the lock and test-bind the whole family; `ours` tells a process that a dead life left behind."""
-    foreign = _foreign(definition)
-    if foreign is not None:
-        return foreign
+    closed = _foreign(definition) or _unwritable(definition)
+    if closed is not None:
+        return closed
     taken = locks.take(Path(definition.state_dir))
     match taken:
         case locks.Taken(fd=lock):
@@ -62,6 +63,18 @@ def _foreign(definition: Definition) -> Obstacle | None:
     if wrong is None:
         return None
     return Obstacle("state_dir", Cause.MISSING, wrong.text, wrong.mend, f"ownership {wrong.text}")
+
+
+def _unwritable(definition: Definition) -> Obstacle | None:
+    """A state dir that may only be read makes OpenClaw fall, unless what it keeps its state in is there already and may be written."""
+    where = definition.state_dir
+    if account_of(definition) is not None or not os.access(where, os.R_OK | os.X_OK):
+        return None
+    if os.access(where, os.W_OK) or os.access(f"{where}/state", os.W_OK):
+        return None
+    text = f"state directory {where} may not be written by uid {os.geteuid()}"
+    mend = "make it writable for that user; where its disk is read-only, mount it writable"
+    return Obstacle("state_dir", Cause.MISSING, text, mend, f"state_dir {text}")
 
 
 def _ports(definition: Definition, lock: int, ours: Callable[[int], bool]) -> Clear | Obstacle | Short | Leftovers:

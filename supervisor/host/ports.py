@@ -69,7 +69,8 @@ class _Socket(NamedTuple):
 
 def look(ports: Sequence[int], *, known: Iterable[int] = ()) -> tuple[Busy, ...]:
     """Try to bind each port on 127.0.0.1 and [::1]; who polls passes the pids seen last as `known`, which makes it cheap."""
-    found = (_try(port, address, tuple(known)) for port in ports for address in (_V4, _V6))
+    asked = [port for port in ports if not _is_free(port)]
+    found = (_try(port, address, tuple(known)) for port in asked for address in (_V4, _V6))
     first: dict[int, Busy] = {}
     for busy in found:
         if busy is not None:
@@ -114,6 +115,18 @@ def _try(port: int, address: str, known: tuple[int, ...]) -> Busy | None:
             return Busy(port, address, "forbidden", fatal, error=str(error.strerror))
         case _:
             return Busy(port, address, "untried", fatal, error=str(error.strerror))
+
+
+def _is_free(port: int) -> bool:
+    """Whether it can be bound on all addresses at once, as nearly always: that takes one socket, and proves both."""
+    try:
+        with socket.socket(socket.AF_INET6) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            trial.bind(("::", port))
+    except OSError:
+        return False
+    return True
 
 
 def _bind(port: int, address: str) -> OSError | None:

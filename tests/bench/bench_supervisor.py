@@ -73,9 +73,12 @@ def seconds_of(argv: list[str], env: Mapping[str, str]) -> float:
 
 
 class Stamped:
-    """One program for every supervisor: the first that it does, each time, is to tell its pid; we note when we hear it."""
+    """One program for every supervisor: the first that it does, each time, is to tell its pid; we note when we hear it.
 
-    def __init__(self, directory: Path) -> None:
+    Without arguments it is the gateway `alone`: what dies under one supervisor must be as large as what dies under another.
+    """
+
+    def __init__(self, directory: Path, alone: Gateway) -> None:
         fifo = directory / "pids"
         os.mkfifo(fifo)
         self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
@@ -83,7 +86,10 @@ class Stamped:
         self.program.write_text(
             f"""#!/bin/sh
 case "$*" in "" | *" run "*) echo $$ >{fifo} ;; esac
-[ $# = 0 ] && exec sleep 3600
+if [ $# = 0 ]; then
+    export OPENCLAW_STATE_DIR={alone.state_dir} OPENCLAW_CONFIG_PATH={alone.config}
+    set -- gateway run --port {alone.port}
+fi
 exec {sys.executable} -I {FAKE} "$@"
 """,
             encoding="utf-8",
@@ -119,7 +125,7 @@ def runit(directory: Path, program: Path) -> Iterator[None]:
     service = directory / "services" / "one"
     service.mkdir(parents=True)
     shutil.copy(program, service / "run")
-    with subprocess.Popen(["runsvdir", service.parent]) as process:
+    with subprocess.Popen(["runsvdir", service.parent], stdout=subprocess.DEVNULL) as process:
         try:
             yield
         finally:
@@ -135,7 +141,12 @@ def respawn() -> None:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (scratch / "ours").mkdir()
         (scratch / "theirs").mkdir()
-        ours, theirs = Stamped(scratch / "ours"), Stamped(scratch / "theirs")
+        ports = Ports()
+        stack.callback(ports.close)
+        alone = Gateway("alone", ports.take(), scratch / "theirs" / "state", scratch / "alone.toml")
+        alone.state_dir.mkdir(mode=0o700)
+        alone.write_config()
+        ours, theirs = Stamped(scratch / "ours", alone), Stamped(scratch / "theirs", alone)
         supervisor = stack.enter_context(fleet(1, command=[str(ours.program)]))
         stack.enter_context(runit(scratch, theirs.program))
         ours_pid, theirs_pid = ours.next()[0], theirs.next()[0]

@@ -112,6 +112,20 @@ async def test_an_end_is_told_with_its_last_words_and_stays_to_be_learnt_until_i
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_successor_is_born_within_the_action_itself(tmp_path: Path, base_port: int) -> None:
+    """R23: its launcher is known and nothing stands in the way, so that nothing has to be waited for."""
+    async with scene(tmp_path, base_port, "exit 7") as made:
+        made.hands.perform(Spawn("main", 1), made.definition)
+        await made.wait_told(Exited)
+        made.hands.perform(Sweep("main", 1), made.definition)
+        await made.hands.finish()
+        made.hands.perform(Spawn("main", 2), made.definition)
+        assert made.hands.lives.of("main", 2) is not None
+        assert [event for event in made.told if isinstance(event, Spawned)][-1].life == 2
+        made.hands.perform(Kill("main", 2), made.definition)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_to_finish_waits_for_a_sweep_that_was_asked_for_in_the_same_breath(
     tmp_path: Path, base_port: int
 ) -> None:
@@ -150,3 +164,19 @@ async def test_an_adopted_life_is_watched_and_its_output_moved_from_the_first_mo
             )
             assert list(second.outputs.logs) == ["main"]
             tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_life_that_ends_in_mid_line_leaves_the_next_one_a_line_of_its_own(
+    tmp_path: Path, base_port: int
+) -> None:
+    """R24."""
+    async with scene(tmp_path, base_port, "printf half; exit 7") as made:
+        for life in (1, 2):
+            made.hands.perform(Spawn("main", life), made.definition)
+            exited = await made.wait_told(Exited)
+            assert isinstance(exited, Exited)
+            assert exited.life == life
+            made.told.clear()
+            made.hands.perform(Sweep("main", life), made.definition)
+        assert made.log.read_text() == "last words\nhalf\nlast words\nhalf"

@@ -139,6 +139,22 @@ async def test_what_no_present_life_owns_is_swept_with_the_rest(born: Born) -> N
     assert processes.start_ticks(stranger) is not None
 
 
+async def test_a_life_is_buried_by_its_own_sweep_though_its_successor_was_born_before(
+    born: Born, state_dir: Path
+) -> None:
+    """The most memory it had is learnt with its burial, and once."""
+    lives = Lives(IDENTITY, None)
+    first, second = born(1, "exit 7"), born(2, locked=False)
+    wait_for(lambda: processes.is_zombie(first.pid), "its end")
+    ended = living(1, Process(first.pid, os.dup(first.pidfd), first.start_ticks), state_dir)
+    lives.begin("main", ended)
+    lives.end("main", ended)
+    lives.begin("main", living(2, second, state_dir))
+    assert processes.is_zombie(first.pid)
+    lives.bury("main", 1)
+    assert not processes.is_zombie(first.pid)
+
+
 async def test_a_status_can_be_learnt_by_others_until_its_life_is_buried(born: Born, state_dir: Path) -> None:
     """R27: a brain may die between having seen the end and having written it down."""
     lives = Lives(IDENTITY, None)

@@ -5,15 +5,19 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 _RUNTIME = Path(__file__).with_name("failpoint.py")
 
-# By what they are part of; a function of a class is CLASS.FUNCTION.
-FUNCTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
+Parts: TypeAlias = Mapping[str, Mapping[str, Sequence[str]]]
+"""Functions by what they are part of and by their file; one of a class is CLASS.FUNCTION."""
+
+FUNCTIONS: Parts = {
     "spawn": {
         "brain/__main__.py": ("Brain.run", "Brain._take_over"),
-        "brain/hands.py": ("Hands._spawn", "Hands._spawn_at_once", "Hands._lives_on", "Hands.adopt"),
-        "brain/outputs.py": ("Outputs.of",),
+        "brain/births.py": ("Births.at_once", "Births.patiently", "Births._unless_lacking", "Births._spawn"),
+        "brain/hands.py": ("Hands._spawn", "Hands._spawn_in_time", "Hands._begun", "Hands._lives_on", "Hands.adopt"),
+        "brain/outputs.py": ("Outputs.of", "Outputs.child_end"),
         "brain/lives.py": ("Lives.cradle", "Lives._found"),
         "brain/preflight.py": ("look", "_ports"),
         "host/cgroups.py": ("inside", "_enter", "_step"),
@@ -24,7 +28,7 @@ FUNCTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
     },
     "record": {
         "daemon.py": ("Daemon.decide", "Daemon._keep"),
-        "brain/chronicle.py": ("Chronicle.note", "Chronicle.keep", "Chronicle.children"),
+        "brain/chronicle.py": ("Chronicle.write", "Chronicle.say", "Chronicle.keep", "Chronicle.children"),
         "brain/identity.py": ("load",),
         "host/journal/mending.py": ("mend", "_write"),
         "host/journal/writing.py": (
@@ -34,7 +38,9 @@ FUNCTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "host/records.py": ("Records.save", "Records.set_aside", "_written_over", "_write", "_sync_directory"),
     },
     "rotate": {
-        "host/logs/pump.py": ("Log._turn", "Log._move", "Log._end", "Log._open_file", "Log._close_file", "Log.drain"),
+        "host/logs/pump.py": (
+            *("Log._turn", "Log._move", "Log._end", "Log._open_file", "Log._close_file", "Log.drain", "Log.end_line"),
+        ),
         "host/logs/rotation.py": ("rotate", "recover", "prune", "compress", "_write_whole", "_cut_doubled_tail"),
     },
     "stop": {
@@ -53,9 +59,19 @@ FUNCTIONS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "brain/mender.py": ("Mender.perform", "Mender._climb"),
         "brain/rungs.py": ("Rungs.climb", "Rungs._put"),
         "brain/casebook.py": ("Casebook.ended",),
-        "host/config_files.py": ("replace", "_replace", "_clear_drafts", "_write"),
+        "host/config_files.py": ("replace", "_replace", "_home", "_clear_drafts", "_write"),
         "host/incidents.py": ("Incidents.open", "Incidents._write"),
         "host/snapshots.py": ("Snapshots.keep", "Snapshots.promote", "Snapshots._save", "Snapshots._prune", "_write"),
+    },
+}
+
+# Where a keeper dies, in builds of their own: whoever rolls dice for brains spares their keeper.
+OF_THE_KEEPER: Parts = {
+    "keeper": {
+        "keeper.py": (
+            *("main", "_lock", "_sign", "Keeper.start_brain", "Keeper.renew", "Keeper.pass_on", "Keeper.go_on"),
+            *("Keeper.hear_signals", "Keeper.obey", "Keeper.reap", "Keeper.brain_ended"),
+        ),
     },
 }
 
@@ -138,10 +154,10 @@ def names() -> list[str]:
     ]
 
 
-def compile_in(package: Path) -> tuple[dict[Path, str], tuple[str, ...]]:
+def compile_in(package: Path, parts: Parts = FUNCTIONS) -> tuple[dict[Path, str], tuple[str, ...]]:
     """Give the sources of a package's modules with failpoints in them, and the names of the points: host.locks.take:2."""
     wanted: dict[str, set[str]] = {}
-    for part in FUNCTIONS.values():
+    for part in parts.values():
         for file, functions in part.items():
             wanted.setdefault(file, set()).update(functions)
     sources = {package / "failpoint.py": _RUNTIME.read_text(encoding="utf-8")}
@@ -156,7 +172,7 @@ def compile_in(package: Path) -> tuple[dict[Path, str], tuple[str, ...]]:
                 points += _Inserter(f"{module}.{name}").instrument(function)
         if left:
             raise NoLongerThereError(f"{file} has no {', '.join(sorted(left))}")
-        _import_runtime(tree)
+        _import_runtime(tree, module)
         sources[package / file] = ast.unparse(ast.fix_missing_locations(tree))
     return sources, tuple(points)
 
@@ -169,14 +185,18 @@ def _functions(tree: ast.AST, above: str = "") -> Iterator[tuple[str, ast.Functi
             yield from _functions(node, f"{above}{node.name}.")
 
 
-def _import_runtime(tree: ast.Module) -> None:
+def _import_runtime(tree: ast.Module, module: str) -> None:
     """Import `at`, behind the docstring and whatever comes from __future__."""
     first = next(
         index
         for index, node in enumerate(tree.body)
         if not (isinstance(node, ast.Expr) or (isinstance(node, ast.ImportFrom) and node.module == "__future__"))
     )
-    tree.body[first:first] = ast.parse("from supervisor.failpoint import at as _failpoint").body
+    line = "from supervisor.failpoint import at as _failpoint"
+    if module == "keeper":
+        # It is a file alone, and knows no package.
+        line = "_failpoint = __import__('runpy').run_path(__file__.removesuffix('keeper.py') + 'failpoint.py')['at']"
+    tree.body[first:first] = ast.parse(line).body
 
 
 class _Inserter:

@@ -11,6 +11,8 @@ _UNADOPTED = Edit(
     "brain/hands.py", "found = self.lives.find(name, Path(definition.state_dir), recorded, lives)", "found = None"
 )
 _UNSWEPT = Edit("brain/lives.py", "if marks and is_doomed(marks) and processes", "if False and processes")
+# What happens on a full disk would still be told from the reserve.
+_UNRESERVED = Edit("host/journal/writing.py", "_RESERVE_BYTES = 64 * 1024", "_RESERVE_BYTES = 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ MUTANTS: Mapping[str, Mutant] = {
     ),
     "torn": Mutant(
         frozenset({"journal"}),
-        (Edit("host/journal/writing.py", "os.ftruncate(self._fd, self._size)", "os.fstat(self._fd)"),),
+        (_UNRESERVED, Edit("host/journal/writing.py", "os.ftruncate(self._fd, self._size)", "os.fstat(self._fd)")),
         _once(Fault(1.0, "fill state", lasts=3.0), *(Fault(1.5 + 0.5 * number, "kill", "main") for number in range(4))),
     ),
     "renumbering": Mutant(
@@ -181,8 +183,8 @@ MUTANTS: Mapping[str, Mutant] = {
                 "if vital[0].pid is not None:",
             ),
             Edit(
-                "brain/hands.py",
-                "processes.kill_all(found.pids, self.lives.is_leftover)",
+                "brain/births.py",
+                "processes.kill_all(found.pids, self._lives.is_leftover)",
                 "processes.kill_all(found.pids, lambda pid: True)",
             ),
         ),
@@ -223,7 +225,7 @@ MUTANTS: Mapping[str, Mutant] = {
     # The disk's trouble is the brain's.
     "fragile": Mutant(
         frozenset({"supervisor lives"}),
-        (Edit("host/journal/writing.py", "self._retry_at = time.monotonic() + _RETRY_S", "raise"),),
+        (_UNRESERVED, Edit("host/journal/writing.py", "self._retry_at = time.monotonic() + _RETRY_S", "raise")),
         _once(Fault(1.0, "fill state", lasts=3.0), Fault(1.5, "kill", "main"), Fault(2.5, "kill", "main")),
     ),
     # The rescue has to wait as if it were of no use to anybody.

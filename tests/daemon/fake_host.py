@@ -34,9 +34,13 @@ class Host:
             self.spawned_at.append(anyio.current_time())
         self.answer(self, action)
 
-    def note(self, lines: Sequence[record.Line]) -> None:
-        """Note that something was noted."""
+    def write(self, lines: Sequence[record.Line]) -> None:
+        """Note that something was written down."""
         self.done += [f"journal {line.event}" for line in lines]
+
+    def say(self, lines: Sequence[record.Line]) -> None:
+        """Note that something was said."""
+        self.done += [f"say {line.event}" for line in lines]
 
     def keep(self, child: Child) -> None:
         """Note what was kept."""

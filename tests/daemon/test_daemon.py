@@ -24,13 +24,18 @@ def anyio_backend() -> tuple[str, dict[str, MockClock]]:
     return "trio", {"clock": MockClock(autojump_threshold=0)}
 
 
-async def test_a_decision_is_journalled_then_kept_then_acted_upon() -> None:
+async def test_a_decision_is_journalled_then_kept_then_acted_upon_then_told() -> None:
     async with running(definition()) as run:
         await anyio.sleep(1)
 
         done = run.host.done
         spawn = done.index("act spawn 18789")
-        assert done[spawn - 2 : spawn] == ["journal booted", "keep main starting"]
+        assert done[spawn - 2 : spawn + 2] == [
+            "journal booted",
+            "keep main starting",
+            "act spawn 18789",
+            "say booted",
+        ]
         ready = done.index("journal ready")
         assert done[ready - 2 : ready + 3] == [
             "journal probed",
@@ -39,6 +44,18 @@ async def test_a_decision_is_journalled_then_kept_then_acted_upon() -> None:
             "keep main ready",
             "act probe 18789",
         ]
+
+
+async def test_a_successor_is_spawned_before_anything_else_is_done_about_the_end() -> None:
+    async with running(definition(restart={"stable": 1})) as run:
+        await anyio.sleep(60)
+        run.host.done.clear()
+
+        run.daemon.post(Exited("main", 1, None, 9))
+        await anyio.sleep(1)
+
+        acts = [text.split()[1] for text in run.host.done if text.startswith("act")]
+        assert acts[:3] == ["spawn", "incident", "sweep"]
 
 
 async def test_what_is_not_worth_a_line_is_not_kept_either() -> None:
@@ -209,7 +226,7 @@ async def test_the_daemon_ends_when_everything_is_down_after_a_shutdown() -> Non
         daemon.post(ShutdownAsked())
 
     assert daemon.fleet.finished
-    assert host.done[-1] == f"act {Finish().kind} None"
+    assert [text for text in host.done if not text.startswith("say")][-1] == f"act {Finish().kind} None"
     assert [text for text in host.done if text.startswith("keep") and "stopped" in text][-2:] == [
         "keep main stopped",
         "keep rescue stopped",

@@ -172,7 +172,9 @@ def test_a_launcher_that_fails_or_is_missing_blocks_until_it_is_mended(world: Wo
     world.define("node", env={"FAKE_VERSION_EXIT": "1"})
     supervisor = supervise()
     for name in ("main", "folder", "node"):
-        assert supervisor.wait_state(name, "blocked")["reason"]
+        blocked = supervisor.wait_state(name, "blocked")
+        assert blocked["reason"]
+        assert "clawsup runtime install" in blocked["mend"]
     assert main.lives() == []
     launcher.write_text(f'#!/bin/sh\nexec {sys.executable} -I {FAKE} "$@"\n', encoding="utf-8")
     launcher.chmod(0o755)
@@ -232,6 +234,9 @@ def test_a_disabled_definition_is_known_and_starts_only_when_asked(world: World,
     assert main.lives() == []
     assert supervisor.cli("start", "main").returncode == 0
     supervisor.wait_state("main", "ready", wanted=True)
+    assert supervisor.stop() == 0
+    assert supervise().wait_state("main", "stopped")["wanted"] is False
+    assert len(main.lives()) == 1
 
 
 def test_an_empty_conf_dir_is_unusable(world: World, supervise: Supervise) -> None:

@@ -104,6 +104,11 @@ def test_a_listener_on_ipv6_alone_is_told_but_not_fatal(address: str) -> None:
         )
 
 
+def test_a_listener_on_another_address_alone_keeps_no_port_busy() -> None:
+    with listening("127.0.0.2") as server:
+        assert look([port_of(server)]) == ()
+
+
 def test_only_the_busy_ports_of_a_family_are_told_in_order(base_port: int) -> None:
     with listening("127.0.0.1", port=base_port + 9), listening("127.0.0.1", port=base_port + 2):
         assert [busy.port for busy in look(range(base_port, base_port + 20))] == [base_port + 2, base_port + 9]

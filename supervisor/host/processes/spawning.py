@@ -147,26 +147,32 @@ async def run(  # noqa: PLR0913 - what a spawn needs, each once
             heard.given()
         if isinstance(process, NotSpawned):
             return process
-        code: int | None = None
-        status: int | None = None
-        try:
-            with anyio.move_on_after(timeout_s):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(heard.hear)
-                    status = await ended(process)
-                    tasks.cancel_scope.cancel()
-                code = None if status is None else os.waitstatus_to_exitcode(status)
-        finally:
-            # Out of time, or whoever waited for it has been cancelled.
-            if code is None:
-                with anyio.CancelScope(shield=True):
-                    # Nobody has reaped it yet, so its number is still its own, and that of its session.
-                    os.killpg(process.pid, signal.SIGKILL)
-                    await ended(process)
-            reap(process)
+        code = await _end_of(process, heard, timeout_s)
     finally:
         heard.end()
     return Finished(code, heard.text, heard.cut)
+
+
+async def _end_of(process: Process, heard: Heard, timeout_s: float) -> int | None:
+    """Hear a command out, and reap it; its exit code, None when its time was over."""
+    code: int | None = None
+    status: int | None = None
+    try:
+        with anyio.move_on_after(timeout_s):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(heard.hear)
+                status = await ended(process)
+                tasks.cancel_scope.cancel()
+            code = None if status is None else os.waitstatus_to_exitcode(status)
+    finally:
+        # Out of time, or whoever waited for it has been cancelled.
+        if code is None:
+            with anyio.CancelScope(shield=True):
+                # Nobody has reaped it yet, so its number is still its own, and that of its session.
+                os.killpg(process.pid, signal.SIGKILL)
+                await ended(process)
+        reap(process)
+    return code
 
 
 @contextmanager
