@@ -156,7 +156,9 @@ def targets(visits: Visits, *, every: bool) -> list[Target]:
     points = list(dict.fromkeys(point for stage in STAGES for point in visits[stage]))
     chosen = [Target(stage, point) for point in points for stage in stages_of(point, visits)[: None if every else 1]]
     decide = max((point for point in points if point.startswith("daemon.Daemon.decide:")), key=_in_place)
-    around = ("brain.chronicle.Chronicle.note:1", "daemon.Daemon._keep:1", decide)
+    around = ("brain.chronicle.Chronicle.write:1", "daemon.Daemon._keep:1", decide)
+    if gone := set(around) - set(points):
+        raise LookupError(f"nobody comes by {gone} any more")
     decisions = (crash, spoil, stop, start, unseen, end)
     chosen += [
         Target(stage.__name__, point, visit)
