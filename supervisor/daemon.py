@@ -13,7 +13,7 @@ import anyio
 
 from supervisor.policy import fleet as policy
 from supervisor.policy import record
-from supervisor.policy.actions import Action, Spawn
+from supervisor.policy.actions import Action, CancelRepair, Spawn
 from supervisor.policy.definition import Definition
 from supervisor.policy.events import Event, Ticked
 from supervisor.policy.fleet import Fleet
@@ -111,8 +111,8 @@ class Daemon:
         if after is not before:
             self._changed.set()
             self._changed = anyio.Event()
-        # The users of a gateway wait for its spawn, and for nothing else that is to be done.
-        for action in sorted(actions, key=lambda action: not isinstance(action, Spawn)):
+        # The users of a gateway wait for its spawn, and for nothing else that is to be done, but for a rung to be called off.
+        for action in sorted(actions, key=lambda action: not isinstance(action, CancelRepair | Spawn)):
             child = after.children.get(getattr(action, "name", ""))
             self._hands.perform(action, child.definition if child else None)
         self._memory.say(lines)

@@ -188,6 +188,7 @@ class Hands:
             self._begun(action, outcome)
 
     async def _spawn_in_time(self, action: Spawn, definition: Definition) -> None:
+        await self._mender.climbed(action.name)
         self._begun(action, await self._births.patiently(action, definition))
 
     def _begun(self, action: Spawn, outcome: Outcome) -> None:

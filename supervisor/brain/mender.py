@@ -59,6 +59,11 @@ class Mender:
         """Whether a rung is under way, or has been cancelled and puts back what it found."""
         return name in self._climbs
 
+    async def climbed(self, name: str) -> None:
+        """Wait until none is."""
+        while name in self._climbs:
+            await self._climbs[name].over.wait()
+
     async def _promote(self, action: Promote, definition: Definition, post: Post) -> None:
         """As soon as a disk takes it, for as long as the content is in its place."""
         while not self._guard.promote(definition, action.key, hot=action.how == "hot"):

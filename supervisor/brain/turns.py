@@ -43,8 +43,9 @@ class Turns:
     @asynccontextmanager
     async def taken(self) -> AsyncIterator[None]:
         """The turn of somebody who waits for the answer."""
+        until = anyio.current_time() + self._patience_s
         async with self._asking:
-            with anyio.move_on_after(self._patience_s):
+            with anyio.CancelScope(deadline=until):
                 await self._until(starting=False)
             yield
 

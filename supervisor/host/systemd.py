@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from typing import Final
 
 ANSWER_S: Final = 30.0
 _PLACES: Final = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd")
+_MAX_BYTES: Final = 64 * 1024
 _LINGER: Final = Path("/var/lib/systemd/linger")
 
 
@@ -162,6 +164,10 @@ def _matching(directory: Path, pattern: str) -> list[Path]:
 
 
 def _content(path: Path) -> str:
+    # A user may have put anything there: it is not waited for, and not read without end.
     with suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace")
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        with os.fdopen(fd, "rb") as file:
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                return file.read(_MAX_BYTES).decode(errors="replace").replace("\0", "")
     return ""

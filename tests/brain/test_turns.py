@@ -105,3 +105,11 @@ async def test_what_nobody_waits_for_gives_way_to_a_start(scene: Scene) -> None:
     scene.has_started()
     assert await scene.turns.idly(scene.ask) == "valid"
     assert len(scene.asked) == 1
+
+
+async def test_patience_is_counted_from_the_asking_and_not_anew_for_each_in_the_queue(scene: Scene) -> None:
+    scene.starts()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(scene.ask)
+        tasks.start_soon(scene.ask)
+    assert [begun for begun, _ in scene.asked] == pytest.approx([PATIENCE_S, PATIENCE_S + ASKS_S])

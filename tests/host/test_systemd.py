@@ -48,6 +48,16 @@ def test_a_masked_unit_starts_nothing(ann: User) -> None:
     assert Manager(ann).unit_files(PATTERN) == ()
 
 
+def test_what_is_no_unit_file_is_not_waited_for(ann: User) -> None:
+    """A gateway's own user may put anything there, and the brain looks."""
+    directory = unit_dir(ann)
+    os.mkfifo(directory / "openclaw-gateway-a.service")
+    (directory / "openclaw-gateway-b.service").symlink_to("/dev/zero")
+    (directory / "openclaw-gateway-c.service").write_text("[Service]\nUser=c\0d\n")
+    (found,) = Manager(ann).unit_files(PATTERN)
+    assert (found.name, found.text) == ("openclaw-gateway-c.service", "[Service]\nUser=cd")
+
+
 def test_no_systemd_is_an_answer(ann: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A container has no systemctl."""
     monkeypatch.setenv("PATH", str(tmp_path))
