@@ -26,7 +26,8 @@ def unit_of(definition: Definition) -> str:
     user = systemd.find_user(definition.user) if definition.user is not None else _ourselves()
     managers = (systemd.Manager(), *([systemd.Manager(user)] if user is not None else []))
     home = user.home if user is not None else "/"
-    return next((file.name for manager in managers for file, _ in units(manager, home, (definition,))), "")
+    name = next((file.name for manager in managers for file, _ in units(manager, home, (definition,))), "")
+    return name.encode(errors="replace").decode()  # it goes into the journal, whatever bytes it has
 
 
 def _ourselves() -> systemd.User:

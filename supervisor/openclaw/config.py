@@ -156,7 +156,7 @@ def _resolve(data: Any, path: str, reading: _Reading, chain: tuple[str, ...]) ->
         return beside
     named = data[_INCLUDE]
     files = [named] if isinstance(named, str) else named
-    if not isinstance(files, list) or not all(isinstance(file, str) and _text(file) for file in files):
+    if not isinstance(files, list) or not all(isinstance(file, str) and is_text(file) for file in files):
         raise _UnusableError(ConfigFault(path, None, "$include is neither a file nor a list of files"))
     merged: Any = {}
     for index, file in enumerate(files):
@@ -212,7 +212,7 @@ def _agents(agents: Mapping[str, Any]) -> tuple[tuple[str, Mapping[str, Any]], .
 
 def _named(parent: Mapping[str, Any], key: str, label: str) -> tuple[tuple[str, Mapping[str, Any]], ...]:
     children = _object(parent, key).items()
-    return tuple((f"{label}.{name}", value) for name, value in children if isinstance(value, dict) and _text(name))
+    return tuple((f"{label}.{name}", value) for name, value in children if isinstance(value, dict) and is_text(name))
 
 
 def _strings(
@@ -229,7 +229,7 @@ def _substituted(value: Any, variables: Mapping[str, str]) -> str | None:
     if any(not escape and not variables.get(name) for escape, name in _VARIABLE.findall(value)):
         return None
     value = _VARIABLE.sub(lambda found: found[0][1:] if found[1] else variables[found[2]], value).strip()
-    return value if _text(value) else None
+    return value if is_text(value) else None
 
 
 def _variables(data: Mapping[str, Any]) -> Mapping[str, str]:
@@ -250,6 +250,6 @@ def _port(value: Any) -> int | None:
     return int(value) if isinstance(value, int) or value.is_integer() else None
 
 
-def _text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Whether a string can be a path or be printed: no NUL, no lone surrogate."""
     return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.openclaw import paths
-from supervisor.openclaw.config import substituted
+from supervisor.openclaw.config import is_text, substituted
 
 SKILL: Final = "skills/clawsup-rescue/SKILL.md"
 INBOX: Final = "inbox"
@@ -64,7 +64,7 @@ def workspace(config: Mapping[str, Any], state_dir: str, home: str) -> str:
     """The workspace of the agent that is called, where the definition names none."""
     for place in (("entries", _AGENT), ("defaults",)):
         found = _at(config, "agents", *place, "workspace")
-        if isinstance(found, str) and found.strip():
+        if isinstance(found, str) and found.strip() and is_text(found):
             return paths.expand(found.strip(), home=home, base=state_dir)
     return paths.expand("workspace", home=home, base=state_dir)
 

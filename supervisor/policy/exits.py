@@ -160,7 +160,7 @@ def _is_unclean(life: Life, event: Exited, cause: Cause) -> bool:
         case Cause.CRASH | Cause.HUNG | Cause.PARKED | Cause.CONTESTED:
             return True
         case Cause.CONFIG | Cause.CONFLICT | Cause.MISSING:
-            return life.bound or event.code != code.CONFIG
+            return life.bound or life.started is not None or event.code != code.CONFIG
         case _:
             assert_never(cause)
 

@@ -139,11 +139,15 @@ def mended(child: Child) -> Step:
 
 
 def dropped(child: Child) -> Step:
-    """Nobody wants it up any more: what is under way ends, with what the present rung had changed put back."""
-    if child.repair is None:
+    """Nobody wants it up any more: what is under way ends, with what the present rung had changed put back, and was not tried."""
+    repair = child.repair
+    if repair is None:
         return child, ()
-    cancel = (CancelRepair(child.name),) if isinstance(child.state, Repairing) else ()
-    return replace(child, repair=None), (*cancel, RepairEnd(child.name, mended=False))
+    end = RepairEnd(child.name, mended=False)
+    if not isinstance(child.state, Repairing):
+        return replace(child, repair=None), (end,)
+    spent = tuple(pair for pair in child.spent if pair != (repair.broken, child.state.rung))
+    return replace(child, repair=None, spent=spent), (CancelRepair(child.name), end)
 
 
 def resumed(child: Child, state: Repairing) -> Step:

@@ -144,6 +144,8 @@ def test_what_may_change_something_is_told_from_what_only_looks(line: str, *, ch
         ({}, "/s/workspace"),
         ({"defaults": {"workspace": " "}}, "/s/workspace"),
         ({"defaults": {"workspace": "/w"}}, "/w"),
+        ({"defaults": {"workspace": "/w"}, "entries": {"main": {"workspace": "/m\0"}}}, "/w"),
+        ({"defaults": {"workspace": "/\udc00"}}, "/s/workspace"),
         ({"defaults": {"workspace": "/w"}, "entries": {"main": {"workspace": " ~/m "}}}, "/h/m"),
         ({"defaults": {"workspace": "w"}, "entries": {"main": {}, "x": {"workspace": "/x"}}}, "/s/w"),
     ],

@@ -270,6 +270,17 @@ def test_a_rung_that_takes_too_long_is_ended_and_the_next_one_begun() -> None:
     assert story.state() == "repairing", "news of a rung that was given up is old news"
 
 
+def test_a_rung_that_was_called_off_has_not_been_tried() -> None:
+    """Nobody knows what it would have come to; the next refusal begins with it again."""
+    story = refused(Guarded(good=GOOD), repair={"steps": ("rollback",)})
+    story.tell(StopAsked("main"))
+    story.tell(StartAsked("main"))
+    story.spawned()
+    exits_78(story, BAD, Guarded(good=GOOD))
+
+    assert (story.state(), step(story).rung) == ("repairing", "rollback")
+
+
 def test_an_edit_just_after_the_users_file_was_put_back_is_started() -> None:
     """Nobody has tried it yet, so nobody may wait for another edit."""
     story = refused(Guarded(good=GOOD, booted=GOOD), repair={"steps": ("rollback",)})
