@@ -359,8 +359,8 @@ def test_a_new_keeper_that_hangs_is_given_up_before_systemd_gives_us_up(kept: Ke
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd,
     ):
         systemd.bind(str(kept.directory / "notify"))
-        systemd.settimeout(20)
-        told = {"NOTIFY_SOCKET": str(kept.directory / "notify"), "WATCHDOG_USEC": "4000000"}
+        systemd.settimeout(60)
+        told = {"NOTIFY_SOCKET": str(kept.directory / "notify"), "WATCHDOG_USEC": "12000000"}
         kept.start(STEADY, keeper=keeper, errors=errors.fileno(), env=told)
         kept.wait_brains(1)
         (kept.directory / "keeper.new").rename(keeper)
@@ -368,7 +368,7 @@ def test_a_new_keeper_that_hangs_is_given_up_before_systemd_gives_us_up(kept: Ke
         meals: list[float] = []
         while len(kept.hellos()) < 2 or len(meals) < 3:
             meals += [time.monotonic()] if systemd.recv(4096) == b"WATCHDOG=1" else []
-    assert max(later - earlier for earlier, later in itertools.pairwise(meals)) < 4
+    assert max(later - earlier for earlier, later in itertools.pairwise(meals)) < 12
     assert "the keeper stays as it was started: " in (kept.directory / "errors").read_text()
 
 
@@ -512,12 +512,12 @@ def test_a_keeper_that_was_stopped_with_its_brain_gives_it_time_to_speak(kept: K
         "say('READY=1')\nline.settimeout(.1)\nwhile True:\n"
         "    say('WATCHDOG=1')\n"
         "    try:\n        live()\n    except TimeoutError:\n        pass",
-        env={"WATCHDOG_USEC": "2000000"},
+        env={"WATCHDOG_USEC": "6000000"},
     )
     [brain] = kept.wait_brains(1)
     os.kill(brain["pid"], signal.SIGSTOP)
     kept.send(signal.SIGSTOP)
-    until = time.monotonic() + 2.5
+    until = time.monotonic() + 5
     wait_for(lambda: time.monotonic() > until, "longer than the patience")
     kept.send(signal.SIGCONT)
     until = time.monotonic() + 0.3

@@ -46,7 +46,7 @@ class Launchers:
 
     def find(self, definition: Definition) -> str | None:
         """The path that `command[0]` stands for on the supervisor's own PATH."""
-        found = shutil.which(os.path.expanduser(definition.command[0]), path=self._path)  # noqa: PTH111 - "" would become "."
+        found = shutil.which(self._expanded(definition.command[0]), path=self._path)
         return os.path.abspath(found) if found else None  # noqa: PTH100 - resolve() would leave the launcher's directory
 
     def environment(
@@ -83,6 +83,10 @@ class Launchers:
         key = _key(definition, self.find(definition) or "")
         return version_in(self._usable.get(key, (None, ""))[1]) or ""
 
+    def _expanded(self, command: str) -> str:
+        home = self._inherited.get("HOME") or os.path.expanduser("~")  # noqa: PTH111 - Path.home() raises where there is none
+        return home + command[1:] if command.startswith("~/") else command
+
     def known(self, definition: Definition, extra: Mapping[str, str]) -> str | None:
         """The launcher's path where `--version` has worked and its files are the same since; it costs two stats."""
         launcher = self.find(definition)
@@ -104,7 +108,7 @@ class Launchers:
             return Obstacle("launcher", Cause.MISSING, reason, "create the user, or name another", reason)
         launcher = self.find(definition)
         if launcher is None:
-            why = _absent(command)
+            why = _absent(self._expanded(command))
             return _no_launcher(command, why, why)
         identity = self.identity(definition, launcher, extra)
         account = account_of(definition)
@@ -170,7 +174,7 @@ def _user(name: str) -> pwd.struct_passwd | None:
 
 
 def _absent(command: str) -> str:
-    path = Path(os.path.expanduser(command))  # noqa: PTH111 - as in `find`
+    path = Path(command)
     if "/" not in command or not path.exists():
         return f"{command}: no such launcher"
     return f"{command} is a directory, not a launcher" if path.is_dir() else f"{command} may not be executed"

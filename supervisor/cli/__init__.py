@@ -99,6 +99,8 @@ def _unknown(verb: str | None, word: str) -> UsageError:
     import difflib
 
     known = flags_of(verb) if verb else []
+    if word in known:
+        return UsageError(f"{word} stands after the verb", mend=f"clawsup {verb} {word}")
     near = difflib.get_close_matches(word, [flag for flag in known if flag.startswith("-")], n=1)
     guess = f"; did you mean {near[0]}?" if near else ""
     command = f"clawsup {verb}" if verb else "clawsup"

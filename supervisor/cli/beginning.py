@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from supervisor.cli import old_units
-from supervisor.cli.preparing import Workbench, this_target
+from supervisor.cli import old_units, whose
+from supervisor.cli.preparing import Workbench, target_of
 from supervisor.cli.runtime import install
 from supervisor.cli.unit_target import Target
 from supervisor.cli.writing import bases_taken, free_port, write_all
@@ -30,7 +30,7 @@ def begin(bench: Workbench, *, wanted_port: int | None, tell: Tell) -> None:
                 mend="change `port` in a definition, or leave --port out",
             )
         return
-    target = this_target(str(bench.place.state_dir))
+    target = target_of(whose.typist())
     found = survey.profiles(target.user.home)
     main, rescue = _profile_of_main(found), next((each for each in found if each.name == "rescue"), None)
     for name, profile in (("main", main), ("rescue", rescue)):

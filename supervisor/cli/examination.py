@@ -113,7 +113,7 @@ def _launchers(patient: Patient) -> Iterator[Finding]:
             continue
         yield ok("OpenClaw", f"{answer.version} ({f'{launcher}{where}' if where else command})")
         environment = patient.bench.environment(definition, launcher, extra)
-        node = ask_version(("/usr/bin/env", "node"), environment).said
+        node = ask_version(("/usr/bin/env", "node"), environment, patient.bench.user(definition)).said
         if setup.node_is_supported(node):
             yield ok("Node", f"{node.strip()} for {definition.name}")
         else:

@@ -96,9 +96,9 @@ class Front:
         why = words.printable(note(short, words.now())) if state not in {"ready", "stopping", "stopped"} else ""
         if state == "starting" and not why.startswith("waits"):
             why = ""  # how far it has come changes every second
-        if state == "ready" and self._shown:
-            why = _address(entry, self._encrypted)
         news = (state, why if state in {"starting", "blocked"} else "")
+        if state in words.UP and self._shown:
+            why = "; ".join(filter(None, (why, _address(entry, self._encrypted))))
         if self._told.get(entry["name"]) == news:
             return
         self._told[entry["name"]] = news

@@ -1,6 +1,7 @@
 """Gets a profile ready to run: finds its launcher, and has OpenClaw give it the least config that starts (R7)."""
 
 import os
+import pwd
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from supervisor.cli.unit_target import Target
 from supervisor.errors import ClawsupError
 from supervisor.host import systemd
 from supervisor.host.definitions import Reading
-from supervisor.host.runtimes import Answer, ask_version
+from supervisor.host.runtimes import Answer, User, ask_version
 from supervisor.openclaw import launch, setup
 from supervisor.openclaw.config import ConfigFault
 from supervisor.policy.definition import Definition
@@ -43,12 +44,20 @@ class Workbench:
         if launcher is None:
             return Answer(None, "no such launcher")
         environment = self.environment(definition, launcher, extra)
-        return ask_version((launcher, *definition.command[1:]), environment)
+        return ask_version((launcher, *definition.command[1:]), environment, self.user(definition))
+
+    def user(self, definition: Definition) -> User | None:
+        """As whom its commands run, which may be files of that user's; None: as whoever types."""
+        if (account := account_of(definition)) is not None:
+            return account[1].uid, account[1].gid, account[1].groups
+        entry = whose.account(str(self.place.state_dir))
+        if entry.pw_uid == os.geteuid():
+            return None
+        return entry.pw_uid, entry.pw_gid, tuple(os.getgrouplist(entry.pw_name, entry.pw_gid))
 
 
-def this_target(state_dir: str) -> Target:
-    """Whom old units are looked for: the user whose supervisor it is, with the home that its gateways live in."""
-    found = whose.account(state_dir)
+def target_of(found: pwd.struct_passwd) -> Target:
+    """Whom old units are looked for, with the home that its gateways live in."""
     user = systemd.User(found.pw_name, found.pw_uid, found.pw_gid, (), found.pw_dir, found.pw_shell)
     return Target("user", user)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from supervisor.cli import old_units
+from supervisor.cli import old_units, whose
 from supervisor.cli.finding import Finding, error, ok, warning
-from supervisor.cli.preparing import this_target
+from supervisor.cli.preparing import target_of
 from supervisor.host import locks, ports, strangers
 from supervisor.host.definitions import Reading
 from supervisor.host.survey import profiles, services
@@ -32,12 +32,12 @@ def findings(
 
 
 def _starters(state_dir: str, reading: Reading) -> Iterator[Finding]:
-    target = this_target(state_dir)
+    target = target_of(whose.account(state_dir))
     units = old_units.find(target, reading.known)
     for unit in units:
         yield error("units", str(unit), unit.type("disable --now"))
     dirs = {os.path.realpath(definition.state_dir): definition.name for definition in reading.known}
-    rivals = [each for each in services.starters(target.user.home) if each.state_dir in dirs]
+    rivals = [each for each in services.starters(target.user.home, user=target.user.name) if each.state_dir in dirs]
     for rival in rivals:
         yield error(rival.kind.partition(" ")[0], f"{rival} starts the gateway {dirs[rival.state_dir]} too", rival.mend)
     if not units and not rivals:

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from supervisor.cli import whose
 from supervisor.cli.finding import Finding, ok, warning
-from supervisor.cli.preparing import this_target
+from supervisor.cli.preparing import target_of
 from supervisor.cli.unit_target import typed
 from supervisor.host import cgroups, systemd
 from supervisor.host.definitions import Reading
@@ -16,7 +17,7 @@ def findings(conf_dir: str, state_dir: str, reading: Reading, document: Mapping[
     """The units of these two directories, the host's and this user's; then containment."""
     where = unit.directories_line(conf_dir, state_dir)
     need = unit.stop_s(reading.known)
-    for manager in (systemd.Manager(), this_target(state_dir).manager):
+    for manager in (systemd.Manager(), target_of(whose.account(state_dir)).manager):
         for file in manager.unit_files(unit.NAME):
             if unit.directories_of(file.text) == where:
                 yield _stop_time(file, need, typed(manager, f"edit {unit.NAME}"))

@@ -8,17 +8,30 @@ from supervisor.errors import ClawsupError
 
 
 def account(state_dir: str) -> pwd.struct_passwd:
-    """The user that a supervisor on `state_dir` runs as: to root the directory's owner, to anybody else the one who types."""
-    own = uid = os.geteuid()
-    if own == 0:
+    """The user that a supervisor on `state_dir` runs as: to root the owner of what it made, to anybody else the one who types."""
+    return typist() if os.geteuid() else _user(_owner(state_dir))
+
+
+def typist() -> pwd.struct_passwd:
+    """Who types, with the home that he says is his."""
+    return _user(os.geteuid())
+
+
+def _owner(state_dir: str) -> int:
+    # Each brain makes its socket anew; the directory may be a volume of anybody's.
+    for path in (f"{state_dir}/control.sock", f"{state_dir}/supervisor.lock", state_dir):
         with suppress(OSError):
-            uid = os.stat(state_dir).st_uid
+            return os.lstat(path).st_uid
+    return os.geteuid()
+
+
+def _user(uid: int) -> pwd.struct_passwd:
+    own = uid == os.geteuid()
     try:
         found = pwd.getpwuid(uid)
     except KeyError:  # in a container a user may be a number and nothing else
-        found = pwd.struct_passwd((str(uid), "x", uid, os.getegid() if uid == own else uid, "", "/", "/bin/sh"))
-    home = os.path.expanduser("~") if uid == own else found.pw_dir
-    return pwd.struct_passwd((*found[:5], home, found.pw_shell))
+        found = pwd.struct_passwd((str(uid), "x", uid, os.getegid() if own else uid, "", "/", "/bin/sh"))
+    return pwd.struct_passwd((*found[:5], os.path.expanduser("~") if own else found.pw_dir, found.pw_shell))
 
 
 def become(state_dir: str) -> None:

@@ -27,6 +27,7 @@ async def keep(
 ) -> None:
     """Have a socket for each of the `guests`, as they come and go, until cancelled; what cannot be made is said on stderr."""
     open_to: dict[int, anyio.CancelScope] = {}
+    refused: dict[int, str] = {}
     try:
         async with anyio.create_task_group() as group:
             while True:
@@ -35,20 +36,25 @@ async def keep(
                     open_to.pop(uid).cancel()
                 for uid in sorted(wanted - open_to.keys()):
                     open_to[uid] = anyio.CancelScope()
-                    group.start_soon(_open, open_to[uid], Path(side_path(state_dir, uid)), uid, accept)
+                    group.start_soon(_open, open_to[uid], Path(side_path(state_dir, uid)), uid, accept, refused)
                 await changed()
     finally:
         with suppress(OSError):
             Path(side_path(state_dir, 0)).parent.rmdir()
 
 
-async def _open(scope: anyio.CancelScope, path: Path, uid: int, accept: Accept) -> None:
+async def _open(scope: anyio.CancelScope, path: Path, uid: int, accept: Accept, refused: dict[int, str]) -> None:
     try:
         listener = _bound(path, uid)
     except OSError as error:
-        logger.warning(f"{path}: uid {uid} cannot call: {error.strerror}")
-        scope.cancel()  # and so it is tried again with the next change
+        why = f"{path}: uid {uid} cannot call: {error.strerror}"
+        # It is tried again with the next change, and said once.
+        if refused.get(uid) != why:
+            logger.warning(why)
+        refused[uid] = why
+        scope.cancel()
         return
+    refused.pop(uid, None)
     try:
         with scope:
             await accept(listener)

@@ -190,9 +190,12 @@ def _may(fd: int, owner: int, wanted: int) -> bool:
     if found.st_uid == owner:
         return bool(found.st_mode >> 6 & wanted)
     by_all = bool(found.st_mode & wanted)
-    try:
-        packed = os.getxattr(f"/proc/self/fd/{fd}", "system.posix_acl_access")
-    except OSError:
+    packed = b""
+    # With an empty mask the kernel does not look at the list at all.
+    if found.st_mode >> 3 & 0o7:
+        with suppress(OSError):
+            packed = os.getxattr(f"/proc/self/fd/{fd}", "system.posix_acl_access")
+    if not packed:
         by_group = bool(found.st_mode >> 3 & wanted)
         return by_group if by_group != by_all and found.st_gid in _groups(owner) else by_all
     entries = [*_ENTRY.iter_unpack(packed[_ENTRIES:])]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 from filelock import lock_descriptor
 
@@ -53,6 +53,10 @@ class Runtime:
     node: str
 
 
+User: TypeAlias = tuple[int, int, tuple[int, ...]]
+"""A uid, its gid and its groups."""
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Why nothing was installed or removed, for a person."""
@@ -69,8 +73,9 @@ class Answer:
     said: str
 
 
-def ask_version(argv: tuple[str, ...], environment: Mapping[str, str]) -> Answer:
-    """Judge a launcher by the one thing that touches nothing."""
+def ask_version(argv: tuple[str, ...], environment: Mapping[str, str], user: User | None = None) -> Answer:
+    """Judge a launcher by the one thing that touches nothing; as `user` where that is not ours."""
+    uid, gid, groups = user or (None, None, None)
     try:
         done = subprocess.run(
             [*argv, "--version"],
@@ -82,6 +87,10 @@ def ask_version(argv: tuple[str, ...], environment: Mapping[str, str]) -> Answer
             errors="replace",
             timeout=VERSION_TIMEOUT_S,
             check=False,
+            cwd="/" if user else None,
+            user=uid,
+            group=gid,
+            extra_groups=groups,
         )
     except subprocess.TimeoutExpired:
         return Answer(None, f"no answer in {VERSION_TIMEOUT_S:.0f} s")

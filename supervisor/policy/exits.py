@@ -136,7 +136,7 @@ def contested(child: Child, rival: str, now: float) -> Blocked:
         what="contested",
         cause=Cause.CONTESTED,
         reason=f"{CONTEST_TERMS} SIGTERMs in five minutes that did not come from this supervisor{by}",
-        mend=f"disable what else manages this gateway (clawsup doctor names it), then: clawsup start {child.name}",
+        mend=f"disable what else manages this gateway (clawsup doctor looks for it), then: clawsup start {child.name}",
         key="contested",
     )
     return Blocked(obstacle, until=max(now + rule.cap, backoff.burst_over(child.boots, now, rule)))

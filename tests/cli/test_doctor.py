@@ -90,11 +90,12 @@ def test_the_gateways_of_a_supervisor_that_does_not_answer_are_no_orphans(home: 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root looks after the supervisor of somebody else")
 def test_root_is_told_how_things_are_for_the_user_whom_the_supervisor_runs_as(home: Path) -> None:
-    """A system unit runs as somebody: what is theirs is right, and is not to be given to root."""
+    """A system unit runs as somebody: what is theirs is right, is not to be given to root, and is not run by root either."""
     definition = home / "conf.d/main.toml"
     named = f'state_dir = "{home}/.openclaw-main"\nconfig_path = "{home}/.openclaw-main/openclaw.json"\n'
-    definition.write_text(named + definition.read_text())
     theirs = pwd.getpwnam("nobody").pw_uid
+    asked = f'command = ["/bin/sh", "-c", "test $(id -u) = {theirs} && echo OpenClaw 2026.9.6"]\n'
+    definition.write_text(named + definition.read_text().partition("command")[0] + asked)
     for path in (home / "s", home / ".openclaw-main", home / ".openclaw-main/openclaw.json"):
         os.chown(path, theirs, -1)
     found = looked(home)[1]

@@ -59,6 +59,7 @@ def test_a_bare_clawsup_shows_the_way(short_dir: Path) -> None:
     [
         (["statsu"], "statsu is no verb of clawsup; did you mean status?"),
         (["status", "--jsno"], "clawsup status takes no --jsno; did you mean --json?"),
+        (["--json", "status"], "--json stands after the verb"),
         (["logs"], "the following arguments are required: NAME"),
         (["logs", "main", "-n", "many"], "many is not a number of lines"),
         (["logs", "main", "-n", "-1"], "-1 is not a number of lines"),

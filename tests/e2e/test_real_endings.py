@@ -114,7 +114,7 @@ def test_three_sigterms_of_somebody_else_are_a_contest(supervisor: Supervisor) -
         kill(entry["pid"], signal.SIGTERM)
     blocked = supervisor.wait_state("main", "blocked", deadline_s=READY_S)
     assert (blocked["last_exit"]["code"], blocked["last_exit"]["cause"]) == (0, "contested")
-    assert blocked["mend"].endswith("(clawsup doctor names it), then: clawsup start main")
+    assert blocked["mend"].endswith("(clawsup doctor looks for it), then: clawsup start main")
     assert [event["life"] for event in supervisor.named("handoff_answered") if event["accepted"]] == [1, 2]
     assert [event["cause"] for event in supervisor.named("exited")][2:] == ["handoff", "crash", "contested"]
 

@@ -276,6 +276,7 @@ def test_no_link_of_his_makes_root_forget_the_proposals_of_others(places: Places
     assert others.exists()
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["", "all masked"])
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o604, 0o644])
 @pytest.mark.parametrize(
     "entries",
@@ -294,7 +295,7 @@ def test_no_link_of_his_makes_root_forget_the_proposals_of_others(places: Places
     ids=str,
 )
 def test_root_reads_for_him_what_the_kernel_lets_him_read(
-    places: Places, mode: int, entries: list[tuple[str, int]]
+    places: Places, masked: bool, mode: int, entries: list[tuple[str, int]]
 ) -> None:
     """R2: by the access list, where there is one: what the mode then shows as the group's is not what the group may."""
     user = next(entry for entry in pwd.getpwall() if entry.pw_uid != 0)
@@ -303,6 +304,8 @@ def test_root_reads_for_him_what_the_kernel_lets_him_read(
     path.write_bytes(b"{}")
     path.chmod(mode)
     allow(path, *((numbers[who][0], permissions, numbers[who][1]) for who, permissions in entries))
+    if masked:
+        path.chmod(mode & 0o707)
     groups = os.getgrouplist(user.pw_name, user.pw_gid)
     for gid in (0, user.pw_gid):
         os.chown(path, 0, gid)

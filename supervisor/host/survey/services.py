@@ -44,9 +44,9 @@ class Starter:
         return f"{self.kind} {self.name} ({self.where})"
 
 
-def starters(home: str, root: Path = Path("/")) -> tuple[Starter, ...]:
-    """All that this user can see; `root` is where etc is."""
-    return (*_pm2(home), *_crontabs(home, root))
+def starters(home: str, root: Path = Path("/"), *, user: str = "") -> tuple[Starter, ...]:
+    """All that can be seen of the user of that home, whose name root may give; `root` is where etc is."""
+    return (*_pm2(home), *_crontabs(home, root, user))
 
 
 def _pm2(home: str) -> Iterator[Starter]:
@@ -71,11 +71,13 @@ def _pm2_words(entry: dict[str, Any]) -> str:
     return " ".join([str(entry.get("pm_exec_path", "")), *listed, *chosen])
 
 
-def _crontabs(home: str, root: Path) -> Iterator[Starter]:
+def _crontabs(home: str, root: Path, user: str) -> Iterator[Starter]:
     places = (root / name for name in _CRON_FILES)
     texts = [(str(file), _text(file), f"take that line out of {file}") for place in places for file in _files(place)]
-    if root == Path("/") and _is_own(home):
-        texts.append(("crontab -l", _own_crontab(), "crontab -e, and take that line out"))
+    whose = ("-u", user) if user and os.geteuid() == 0 else ()
+    if root == Path("/") and (whose or _is_own(home)):
+        crontab = " ".join(("crontab", *whose))
+        texts.append((f"{crontab} -l", _crontab(*whose), f"{crontab} -e, and take that line out"))
     for where, text, mend in texts:
         for number, line in enumerate(text.splitlines(), 1):
             if not line.lstrip().startswith("#") and (found := _STARTS_GATEWAY.search(line)):
@@ -107,10 +109,10 @@ def _words(found: re.Match[str]) -> str:
     return Mask().line(f"{found['launcher']} {f'{profile[0]} ' if profile else ''}gateway")
 
 
-def _own_crontab() -> str:
+def _crontab(*whose: str) -> str:
     try:
         done = subprocess.run(
-            ["crontab", "-l"],
+            ["crontab", *whose, "-l"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
