@@ -27,8 +27,9 @@ SWEEP_BLIND_S = 0.5
 SWEEP_CROWD = 10
 # Who has been killed is gone after this long, unless it hangs in the kernel.
 DYING_S = 1.0
-# While a process turns into another program, its environment cannot be read for a moment.
+# While a process turns into another program, its environment cannot be read for a moment: so many looks in a row must have seen it.
 EXEC_ROUNDS = 20
+EXEC_LOOKS = 3
 EXEC_PAUSE_S = 0.005
 
 
@@ -108,9 +109,13 @@ class Lives:
         than the `lives` on record, the gateway is who has the token, leads a session and holds the lock of the state dir; if
         several do, the eldest.
         """
+        readable = 0
         for _ in range(EXEC_ROUNDS):
             found = self._found(name, state_dir, recorded, lives)
-            if found is not None or not self._is_amid_exec(state_dir, recorded):
+            near = [] if found is not None else self._near(state_dir, recorded)
+            # In the middle of an exec nobody's token can be read, and that may end between two looks.
+            readable = 0 if any(strangers.run_token(pid) is None for pid in near) else readable + 1
+            if not near or readable == EXEC_LOOKS:
                 return found
             time.sleep(EXEC_PAUSE_S)
         return None
@@ -238,18 +243,17 @@ class Lives:
             return None
         return frozenset(struck)
 
-    def _is_amid_exec(self, state_dir: Path, recorded: Life | None) -> bool:
-        """Whether somebody who may be the gateway is on record or holds its lock, and has our mark but no environment to be read."""
-        blank = [
+    def _near(self, state_dir: Path, recorded: Life | None) -> list[int]:
+        """Who may be the gateway by all but its token: has our mark, leads a session, and is on record or holds the lock."""
+        marked = [
             pid
             for pid in processes.pids()
             if self._identity.is_ours(processes.mark_of(pid))
             and processes.leads_a_session(pid)
             and not processes.is_zombie(pid)
-            and strangers.run_token(pid) is None
         ]
-        on_record = recorded is not None and recorded.pid in blank
-        return bool(blank) and (on_record or bool({*blank} & {*locks.holders(state_dir, known=blank)}))
+        holders = locks.holders(state_dir, known=marked) if marked else ()
+        return [pid for pid in marked if pid in holders or (recorded is not None and recorded.pid == pid)]
 
     def _marks_of(self, pid: int) -> frozenset[int]:
         """What a process says, or cannot help saying, about where it grew; nothing about ourselves, wherever we were started."""
