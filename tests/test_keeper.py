@@ -322,19 +322,25 @@ def test_a_keeper_becomes_the_one_that_was_installed_over_it_and_keeps_all_it_ha
     assert "the new one" in (kept.directory / "errors").read_text()
 
 
-@pytest.mark.parametrize("broken", ["raise SystemExit(9)", "def half(:", None])
-def test_a_keeper_that_would_not_start_replaces_nobody(kept: Kept, broken: str | None) -> None:
-    """R27: half an upgrade costs no gateway, nor does the moment of one in which the file is gone."""
-    keeper = renewed(kept, broken or "")
+def upgraded(kept: Kept, keeper: Path, *, is_there: bool = True) -> str:
+    """Put the new keeper, or none, in the place of one that runs, and have its brain replaced; what was said of it."""
     with (kept.directory / "errors").open("wb") as errors:
         kept.start(STEADY, keeper=keeper, errors=errors.fileno())
         kept.wait_brains(1)
         keeper.unlink()
-        if broken is not None:
+        if is_there:
             (kept.directory / "keeper.new").rename(keeper)
         kept.send(signal.SIGUSR2)
         kept.wait_brains(2)
-    assert "the keeper stays as it was started: the new one ends with" in (kept.directory / "errors").read_text()
+    return (kept.directory / "errors").read_text()
+
+
+@pytest.mark.parametrize("broken", ["raise SystemExit(9)", "def half(:", None])
+def test_a_keeper_that_would_not_start_replaces_nobody(kept: Kept, broken: str | None) -> None:
+    """R27: half an upgrade costs no gateway, nor does the moment of one in which the file is gone."""
+    keeper = renewed(kept, broken or "")
+    said = upgraded(kept, keeper, is_there=broken is not None)
+    assert "the keeper stays as it was started: the new one ends with" in said
 
 
 def test_a_python_that_is_half_installed_costs_no_keeper(kept: Kept) -> None:
@@ -342,13 +348,7 @@ def test_a_python_that_is_half_installed_costs_no_keeper(kept: Kept) -> None:
     keeper = renewed(kept, "pass")
     entry = 'if __name__ == "__main__":'
     keeper.write_text(KEEPER.read_text().replace(entry, f"sys.path.clear()\n{entry}"))
-    with (kept.directory / "errors").open("wb") as errors:
-        kept.start(STEADY, keeper=keeper, errors=errors.fileno())
-        kept.wait_brains(1)
-        (kept.directory / "keeper.new").rename(keeper)
-        kept.send(signal.SIGUSR2)
-        kept.wait_brains(2)
-    assert "the keeper stays as it was started: No module named" in (kept.directory / "errors").read_text()
+    assert "the keeper stays as it was started: No module named" in upgraded(kept, keeper)
 
 
 def test_a_new_keeper_that_hangs_is_given_up_before_systemd_gives_us_up(kept: Kept) -> None:

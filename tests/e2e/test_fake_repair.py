@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.conftest import Supervise
 from tests.e2e.mending import DAMAGES, define, fall, repaired, rungs, stable
+from tests.e2e.supervised import Supervisor
 from tests.e2e.world import World, kill
 
 
@@ -68,15 +69,21 @@ def test_in_vain_the_users_file_goes_back_and_an_edit_wakes_it_at_once(world: Wo
     running.wait_state("main", "ready")
 
 
+def hot(running: Supervisor) -> bytes:
+    """Have main reloaded into an edit that it would not boot on, until that is good; the bytes that it has booted on."""
+    main = running.world.gateways["main"]
+    booted = stable(running)
+    main.config.write_text(json.dumps(json.loads(booted) | {"logging": {"level": "info"}}))
+    running.wait_for(lambda: len(running.named("config_promoted")) == 2, "the edit is good")
+    (main.fake_dir / "refuse").write_text("logging")
+    return booted
+
+
 def test_a_hot_config_that_cannot_boot_gives_way_to_the_one_that_did(world: World, supervise: Supervise) -> None:
     """A rollback tries the newest good one, and then the newest that was ever booted."""
     main = define(world, "rollback")
     running = supervise()
-    booted = stable(running)
-    config = json.loads(booted)
-    main.config.write_text(json.dumps(config | {"logging": {"level": "info"}}))
-    running.wait_for(lambda: len(running.named("config_promoted")) == 2, "the edit is good")
-    (main.fake_dir / "refuse").write_text("logging")
+    booted = hot(running)
     main.config.write_bytes(DAMAGES["truncated"])
     fall(running)
 
@@ -91,11 +98,7 @@ def test_a_hot_config_that_is_refused_at_its_first_boot_gives_way_to_the_booted_
     """That a gateway was reloaded into it, and stable, is no proof that one starts on it."""
     main = define(world, "rollback")
     running = supervise()
-    booted = stable(running)
-    config = json.loads(booted)
-    main.config.write_text(json.dumps(config | {"logging": {"level": "info"}}))
-    running.wait_for(lambda: len(running.named("config_promoted")) == 2, "the edit is good")
-    (main.fake_dir / "refuse").write_text("logging")
+    booted = hot(running)
     fall(running)
 
     running.wait_state("main", "ready", restarts=2)
